@@ -51,6 +51,19 @@ def refused(found: tuple[int, str, str], *parts: str) -> None:
         assert part in err, err
 
 
+def test_a_fault_of_our_own_is_told_in_brief(undertow, monkeypatch):
+    """LLVM quotes every line that it refuses: 30,000 characters hide what was asked for."""
+
+    def break_down(*args, **options):
+        raise RuntimeError("refused: " + "line " * 10_000)
+
+    monkeypatch.delenv("UNDERTOW_DEBUG", raising=False)
+    monkeypatch.setattr(import_module("undertow.compile.resident"), "Program", break_down)
+    code, _, err = undertow(*TRAIN, "--quiet")
+    assert code == 2 and err.startswith("error: RuntimeError: refused: line ") and "UNDERTOW_DEBUG=1" in err
+    assert len(err) < 700 and err.count("\n") == 1
+
+
 def change_weights(folder: str, name: str, value: float) -> None:
     """Write a value into the weights of a run."""
     file = Path(folder) / "model.safetensors"

@@ -104,7 +104,9 @@ def attempt(command: Callable[[], Any]) -> int:
             return fail(_say_instead(error))
         if os.environ.get("UNDERTOW_DEBUG"):  # a fault of ours: no traceback, unless it is asked for
             raise
-        return fail(f"{type(error).__name__}: {error}. This is a fault in Undertow; UNDERTOW_DEBUG=1 shows where.")
+        said = f"{type(error).__name__}: {error}"
+        said = said if len(said) <= _LONGEST else f"{said[:_LONGEST]} …"  # LLVM quotes each line that it refuses
+        return fail(f"{said}. This is a fault in Undertow; UNDERTOW_DEBUG=1 shows where.")
 
 
 def _say_instead(error: Any) -> str:

@@ -324,6 +324,7 @@ class Emitter(Conversions):
         return self.instruction(f"lshr {x.type} {x.text}, {by.text}", x.kind, x.lanes)
 
     # ---- memory -------------------------------------------------------------------------------
+    # Alignments are arguments, as LLVM 20 wants them; LLVM 22 has attributes in their place, and translates.
 
     def address(self, pointer: Value, index: Value | int, kind: str) -> Value:
         """The place of an element, ``index`` elements of this kind behind a pointer."""
@@ -337,8 +338,8 @@ class Emitter(Conversions):
         if mask is None:
             return self.instruction(f"load {type_}, ptr {pointer.text}, align {align}", kind, lanes)
         function = f"@llvm.masked.load.{suffix_of(kind, lanes)}.p0"
-        self.module.declarations[function] = f"declare {type_} {function}(ptr, {mask.type}, {type_})"
-        given = f"ptr align {align} {pointer.text}, {mask.type} {mask.text}, {type_} zeroinitializer"
+        self.module.declarations[function] = f"declare {type_} {function}(ptr, i32, {mask.type}, {type_})"
+        given = f"ptr {pointer.text}, i32 {align}, {mask.type} {mask.text}, {type_} zeroinitializer"
         return self.instruction(f"call {type_} {function}({given})", kind, lanes)
 
     def store(self, value: Value, pointer: Value, mask: Value | None = None) -> None:
@@ -348,8 +349,8 @@ class Emitter(Conversions):
             self.line(f"store {value.type} {value.text}, ptr {pointer.text}, align {align}")
             return
         function = f"@llvm.masked.store.{suffix_of(value.kind, value.lanes)}.p0"
-        self.module.declarations[function] = f"declare void {function}({value.type}, ptr, {mask.type})"
-        given = f"{value.type} {value.text}, ptr align {align} {pointer.text}, {mask.type} {mask.text}"
+        self.module.declarations[function] = f"declare void {function}({value.type}, ptr, i32, {mask.type})"
+        given = f"{value.type} {value.text}, ptr {pointer.text}, i32 {align}, {mask.type} {mask.text}"
         self.line(f"call void {function}({given})")
 
     def gather(self, pointer: Value, places: Value, kind: str, mask: Value) -> Value:
@@ -360,9 +361,9 @@ class Emitter(Conversions):
         where = self.instruction(text, "ptr", lanes)
         type_ = type_of(kind, lanes)
         function = f"@llvm.masked.gather.{suffix_of(kind, lanes)}.v{lanes}p0"
-        self.module.declarations[function] = f"declare {type_} {function}({pointers}, {mask.type}, {type_})"
+        self.module.declarations[function] = f"declare {type_} {function}({pointers}, i32, {mask.type}, {type_})"
         align = max(BITS[kind] // 8, 1)
-        given = f"{pointers} align {align} {where.text}, {mask.type} {mask.text}, {type_} zeroinitializer"
+        given = f"{pointers} {where.text}, i32 {align}, {mask.type} {mask.text}, {type_} zeroinitializer"
         return self.instruction(f"call {type_} {function}({given})", kind, lanes)
 
     def scatter(self, value: Value, pointer: Value, places: Value, mask: Value) -> None:
@@ -372,8 +373,8 @@ class Emitter(Conversions):
         text = f"getelementptr {TYPES[kind]}, ptr {pointer.text}, {places.type} {places.text}"
         where = self.instruction(text, "ptr", lanes)
         function = f"@llvm.masked.scatter.{suffix_of(kind, lanes)}.v{lanes}p0"
-        self.module.declarations[function] = f"declare void {function}({value.type}, {pointers}, {mask.type})"
-        given = f"{value.type} {value.text}, {pointers} align {max(BITS[kind] // 8, 1)} {where.text}"
+        self.module.declarations[function] = f"declare void {function}({value.type}, {pointers}, i32, {mask.type})"
+        given = f"{value.type} {value.text}, {pointers} {where.text}, i32 {max(BITS[kind] // 8, 1)}"
         self.line(f"call void {function}({given}, {mask.type} {mask.text})")
 
     def counting(self, lanes: int) -> Value:
