@@ -97,7 +97,10 @@ def test_what_is_no_number():
         ([[1j], [2]], "complex numbers"),
         (np.array([["2024-01-01"], ["2024-01-02"]], dtype="datetime64[D]"), "dates or durations"),
         ([[1, 2], [3]], "X is no array: .* Give rows of equal length"),
-        (object(), "X is a object, no array"),
+        (object(), "X is an object, no array"),
+        (None, "X is None, no array"),
+        ("new.csv", r"X is the text 'new.csv', no array.*undertow\.data\.read_table"),
+        ({"a": [1, 2]}, r"X is a dict, no array.*undertow\.data\.encode_table"),
     ):
         with pytest.raises(DataError, match=message):
             as_arrays((X, y))

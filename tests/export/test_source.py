@@ -363,6 +363,8 @@ def test_wrong_tables_are_said_in_one_line(tmp_path):
     row = dict(zip(TABLE.splitlines()[0].split(";"), ["x", "Oslo", None, None, True, 1.0, "yes"], strict=True))
     with pytest.raises(ValueError, match="row 1: column 'age' holds 'x', which is no number"):
         module.predict_rows([row])
+    with pytest.raises(ValueError, match=r"rows is a dictionary, but a list of them is wanted: \[row\]"):
+        module.predict_rows({**row, "age": 3})
     with pytest.raises(ValueError, match="row 1 lacks the column 'age'"):
         module.predict_rows([{"city": "Oslo"}])
     with pytest.raises(ValueError, match="column 'member' holds 2, which is no boolean"):

@@ -168,6 +168,24 @@ def test_where_one_class_is_rare_all_classes_count_the_same():
     assert trials.rows[0].tried
 
 
+def test_a_class_so_rare_that_none_of_it_is_held_out_still_counts():
+    """Two rows of 302: accuracy on the rows held out would reward to forget the rarer of the other two classes."""
+    y = np.zeros(302, np.int64)
+    y[:90], y[300:] = 1, 2
+    X = np.random.default_rng(0).normal(size=(302, 6)).astype(np.float32)
+    held = (X[:60], y[60:120])
+    run = ut.train(
+        nn.Sequential(nn.Dense(6, 3)), (X, y), loss="categorical_cross_entropy", optimizer=optim.adam(), epochs=2,
+        validation=held, progress=False,
+    )  # fmt: skip
+    trials = try_remedies(
+        run, X, y, findings=[finding(("weights", {"to": "balanced"}))], validation=held, progress=False
+    )
+    assert trials.judged_by == "validation accuracy, each class alike"
+    right = trials.control.run.predict(held[0]) == held[1]
+    assert trials.control.share == pytest.approx((right[held[1] == 0].mean() + right[held[1] == 1].mean()) / 2)
+
+
 def test_a_training_that_diverges_loses(capsys):
     model = nn.Sequential(nn.Dense(6, 1))
     run = train(model, NUMBERS, loss="mean_squared_error", epochs=4)

@@ -192,6 +192,30 @@ def test_a_loss_that_swings_at_full_batch():
     assert kinds(made_flow(loss=curve)) == []  # of single batches that is noise
 
 
+def test_what_dropout_draws_is_no_swing_of_full_batches():
+    """The loss swings as much at a rate thirty times smaller, so steps are no cause."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(60, 6))
+    y = (X[:, 0] + 0.5 * rng.normal(size=60) > 0).astype(int)
+    for rate in (0.003, 0.0001):
+        for dropout in (0.1, 0.5):
+            layers = (ut.nn.Dense(6, 64), "silu", ut.nn.Dropout(dropout), ut.nn.Dense(64, 2))
+            run = ut.train(
+                ut.nn.Sequential(*layers), (X, y), loss="categorical_cross_entropy", optimizer=ut.optim.adam(rate),
+                epochs=100, batch_size=60, validation=None, progress=False,
+            )  # fmt: skip
+            assert "oscillation" not in [x.kind for x in run.findings], (rate, dropout)
+
+
+@pytest.mark.parametrize("mean", [0.2, 1.0])
+def test_the_swing_that_is_found_lies_outside_of_what_is_expected(mean):
+    """A small loss swings by much of itself, though by little of what the loss was before training."""
+    curve = np.append(np.log(10), mean + 0.06 * (-1.0) ** np.arange(100))
+    found = only(made_flow(loss=curve, facts={"batch_size": 640, "n_examples": 640}))
+    assert found.kind == "oscillation"
+    assert found.evidence[0].value > float(found.evidence[0].expected.removeprefix("below "))
+
+
 @pytest.mark.parametrize(("end", "found"), [(np.log(10), ["plateau"]), (0.02, [])])
 def test_a_loss_that_stands_still(end, found):
     curve = np.log(10) + (end - np.log(10)) * (1 - np.exp(-np.arange(100) / 8))

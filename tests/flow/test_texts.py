@@ -1,5 +1,6 @@
 """What findings and trials say: numbers that can be told apart, calls that work, lists that show themselves."""
 
+import math
 import re
 
 import numpy as np
@@ -10,6 +11,7 @@ import undertow as ut
 from command_line import make_runner
 from made_flows import made_flow
 from undertow import nn, optim
+from undertow.cli.diagnosing import _try
 from undertow.flow import Finding, Findings, diagnose
 from undertow.flow.rules.measures import show_times
 from undertow.flow.trials import Trial, Trials
@@ -92,6 +94,18 @@ def test_the_call_that_is_named_where_rows_are_missing_works(tmp_path, capsys, m
         run.try_remedies()
     (call,) = re.findall(r"run\.try_remedies\(.*\)", str(caught.value))
     assert isinstance(eval(call, {"run": run, "X": X, "y": LABELS}), Trials)
+
+
+@pytest.mark.parametrize(("gain", "said"), [(0.0, True), (-0.2, True), (0.4, False), (math.nan, False)])
+def test_the_command_says_where_no_remedy_helps(gain, said, tmp_path, capsys, monkeypatch):
+    """Not where one helps, and not where none could be tried."""
+    stopped = "" if math.isnan(gain) else "finished"
+    row = Trial("vanishing", "relu instead of sigmoid.", loss=1.0, share=0.5 + gain, gain=gain, stopped=stopped)
+    control = Trial("", "unchanged", loss=1.0, share=0.5, stopped="finished")
+    made = Trials((row,), control, "validation accuracy")
+    monkeypatch.setattr("undertow.flow.try_remedies", lambda *_, **__: made)
+    _try(tmp_path, None, None, quiet=True)
+    assert ("none gains more than chance does, judged by validation accuracy" in capsys.readouterr().out) == said
 
 
 def test_findings_show_all_of_them():

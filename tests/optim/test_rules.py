@@ -184,3 +184,8 @@ def test_settings_out_of_range_are_refused(make):
     """No rule can be made of a setting for which it makes no sense."""
     with pytest.raises(ArgumentError):
         make()
+
+
+def test_an_optimizer_that_was_not_called_is_told_by_its_name():
+    with pytest.raises(ArgumentError, match=r"is the function adam itself\. Call it: undertow\.optim\.adam\("):
+        optim.find_optimizer(optim.adam)

@@ -74,8 +74,9 @@ def test_names_become_numbers():
     with pytest.raises(ut.UndertowError, match=r"--metrics f1_binary: .* Write f1_of_no or f1_of_yes"):
         read_class_metrics(["f1_binary"], ["no", "yes"])
     assert (
-        tell_class(np.array([0, 0]), np.array([0, 0]), 1, "yes") == "of class 'yes': precision 0.0%, recall 0.0%, f1 0"
+        tell_class(np.array([0, 1]), np.array([0, 0]), 1, "yes") == "of class 'yes': precision 0.0%, recall 0.0%, f1 0"
     )
+    assert tell_class(np.array([0, 0]), np.array([0, 1]), 1, "yes") == "no row of class 'yes'"  # none to be missed
 
 
 def test_the_rare_class_is_told_by_training_and_evaluating(capsys, monkeypatch, tmp_path):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Never
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,8 +40,7 @@ def as_arrays(data: object, part: str = "training") -> tuple[NDArray[np.floating
         size = f" of {len(data)}" if isinstance(data, tuple | list) else ""
         table = ", or undertow.data.encode_table(frame, target)" if hasattr(data, "columns") else ""
         kind = type(data).__name__
-        article = "an" if kind[0] in "AEIOaeio" else "a"
-        raise DataError(f"{part} data must be a pair (X, y), got {article} {kind}{size}. Give (X, y){table}.")
+        raise DataError(f"{part} data must be a pair (X, y), got {_with_article(kind)}{size}. Give (X, y){table}.")
     if all(map(_is_pair, data)):
         raise DataError(
             f"{part} data are two pairs (X, y). Give one of them, and what is held out beside it: validation=(X, y)."
@@ -92,6 +93,26 @@ def read_array(value: object, name: str) -> NDArray[np.generic]:
     return array
 
 
+def _refuse_bare(value: object, name: str) -> Never:
+    """DataError on what is no array at all: nothing, a text, which may be meant as a path, or an object."""
+    if value is None:
+        raise DataError(f"{name} is None, no array. Give a NumPy array.")
+    if isinstance(value, str):
+        raise DataError(
+            f"{name} is the text {shorten(str(value))}, no array. Give a NumPy array; a file is read by "
+            "undertow.data.read_table, and encoded by undertow.data.encode_table."
+        )
+    raise DataError(
+        f"{name} is {_with_article(type(value).__name__)}, no array. Give a NumPy array (a sparse matrix through "
+        ".toarray(), a table through undertow.data.encode_table)."
+    )
+
+
+def _with_article(kind: str) -> str:
+    """A type's name with its article."""
+    return f"{'an' if kind[0] in 'AEIOaeio' or kind == 'ndarray' else 'a'} {kind}"
+
+
 def _refuse_dtype(array: NDArray[np.generic], name: str) -> None:
     """DataError that says what the array holds instead of real numbers."""
     if array.dtype.kind == "c":
@@ -99,10 +120,7 @@ def _refuse_dtype(array: NDArray[np.generic], name: str) -> None:
     if array.dtype.kind in "mM":
         raise DataError(f"{name} holds dates or durations ({array.dtype}). Give numbers, such as days.")
     if array.ndim == 0:
-        raise DataError(
-            f"{name} is a {type(array[()]).__name__}, no array. Give a NumPy array "
-            "(a sparse matrix through .toarray())."
-        )
+        _refuse_bare(array[()], name)
     for index in np.ndindex(array.shape):
         entry = array[index]
         if not isinstance(entry, bool | int | float | np.number | np.bool_):

@@ -63,6 +63,8 @@ def open_text(path: Any) -> Any:
 
 def encode(rows: Sequence[dict[str, Any]], columns: Iterable[dict[str, Any]]) -> Any:
     """Make of rows the matrix that the network takes: float32, (m, n_features)."""
+    if isinstance(rows, dict):
+        raise ValueError("rows is a dictionary, but a list of them is wanted: [row] for one row.")
     features = []
     for column in columns:
         name = column["name"]

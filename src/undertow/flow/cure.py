@@ -243,8 +243,8 @@ class _Judge:
         where = "training" if first.held is None else "validation"
         self.labels = _labels(task, self.rows(first)[1])
         self.first = replace(first, classes=self.labels is not None)
-        counts = np.ones(1) if self.labels is None else np.unique(self.labels, return_counts=True)[1]
-        self.balanced = bool(counts.min() < UNEVEN * counts.mean())
+        # a class may be so rare that no row of it is held out; accuracy says little of it all the same
+        self.balanced = any(map(_uneven, (self.labels, _labels(task, first.train[1]))))
         what = "loss" if self.labels is None else "accuracy, each class alike" if self.balanced else "accuracy"
         self.judged_by = f"{where} {what}"
         self.least = LEAST_PART if self.labels is None else LEAST_SHARE
@@ -340,6 +340,12 @@ def _labels(task: Task, y: Array) -> Array | None:
     if task.loss.task == "categorical" or several:
         return np.ravel(y).astype(np.int64)
     return np.ravel(y > 0).astype(np.int64) if task.classifies or np.isin(y, (0, 1)).all() else None
+
+
+def _uneven(labels: Array | None) -> bool:
+    """Whether a class is so rare that the share of right answers says little of it."""
+    counts = np.ones(1) if labels is None else np.unique(labels, return_counts=True)[1]
+    return bool(counts.min() < UNEVEN * counts.mean())
 
 
 def _decide(trainer: Trainer, outputs: Array) -> Array:

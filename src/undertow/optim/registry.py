@@ -80,6 +80,9 @@ def find_optimizer(optimizer: str | Optimizer | None) -> Optimizer:
         if optimizer not in OPTIMIZERS:
             raise ArgumentError(f"there is no optimizer {optimizer!r}. {offer(optimizer, OPTIMIZERS)}.")
         return OPTIMIZERS[optimizer]()
+    name = getattr(optimizer, "__name__", None)
+    if callable(optimizer) and OPTIMIZERS.get(str(name)) is optimizer:
+        raise ArgumentError(f"optimizer is the function {name} itself. Call it: undertow.optim.{name}(rate).")
     if not isinstance(optimizer, Optimizer):
         raise ArgumentError(f"optimizer is {optimizer!r}. Give an Optimizer such as undertow.optim.adam(1e-3).")
     return optimizer

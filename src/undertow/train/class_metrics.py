@@ -154,8 +154,12 @@ def tell_class(y: Any, found: Any, at: int, label: Any, weights: Any = None) -> 
     Example:
         >>> tell_class(np.array([0, 1, 1, 1]), np.array([1, 1, 0, 0]), 1, "yes")
         "of class 'yes': precision 50.0%, recall 33.3%, f1 0.4"
+        >>> tell_class(np.array([0, 0]), np.array([0, 1]), 1, "yes")
+        "no row of class 'yes'"
     """
     y, found = (np.ravel(x) == at for x in (y, found))
+    if not y.any():  # 0 % would read as if such rows had been missed
+        return f"no row of class {label!r}"
     total = lambda x: float(np.sum(x if weights is None else x * weights))  # noqa: E731
     hits = total(y & found)
     precision, recall, f1 = (score(hits, total(found) - hits, total(y) - hits) for score in SCORES.values())

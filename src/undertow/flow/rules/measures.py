@@ -41,7 +41,7 @@ class Course:
         spread: its standard deviation within these pieces, the median of all.
         initial: before the first step.
         constant: the loss of the best constant output; None where it is not known.
-        full_batch: whether each step sees all examples.
+        full_batch: whether each step sees all examples, and nothing else in it is up to chance, as dropout is.
         diverged: whether the loss or a gradient stopped being finite.
         epochs: mean loss of each epoch: all examples, so that the choice of batches cancels.
         penalty: what penalties add to the loss at the end, as far as it is known.
@@ -122,8 +122,8 @@ def course_of(flow: Flow) -> Course:
     diverged = flow.stopped == "diverged" or "non_finite" in flow.facts or len(finite) < len(loss)
     return Course(
         finite, np.array([piece.mean() for piece in pieces]), spread, float(initial), constant,
-        is_full_batch(flow), diverged, np.array([x for x in by_epoch if isinstance(x, int | float)], np.float64),
-        _penalty_of(flow), _moves(flow),
+        is_full_batch(flow) and not draws_numbers(flow), diverged,
+        np.array([x for x in by_epoch if isinstance(x, int | float)], np.float64), _penalty_of(flow), _moves(flow),
     )  # fmt: skip
 
 

@@ -337,9 +337,9 @@ def find_oscillation(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss swings to and fro without coming down much, more than the choice of batches explains.
 
     Judged are the last two thirds of the training. On full batches every rise of the loss is a step too far; on smaller
-    ones the mean loss of whole epochs is judged, or of pieces of the training where there are few epochs. In a loop of
-    one's own batches may follow the order of rows that are sorted: the network then learns one kind after the other,
-    and forgets those before.
+    ones, or with dropout or noise, the mean loss of whole epochs is judged, or of pieces of the training where there
+    are few epochs, beside what chance explains. In a loop of one's own batches may follow the order of rows that are
+    sorted: the network then learns one kind after the other, and forgets those before.
 
     Source: LeCun et al., Efficient BackProp, 1998, section 5 (between 1/λ and 2/λ the error oscillates); Goh, Why
         momentum really works, Distill 2017 (the ripples of large momentum).
@@ -365,10 +365,9 @@ def find_oscillation(flow: Flow, rule: Rule) -> Iterator[Finding]:
     large = swing > rule.swing * level
     quarter = max(len(part) // 4, 1)
     falls = part[-quarter:].mean() < 0.7 * part[:quarter].mean()
-    if course.full_batch:
-        steady = swing > rule.full * mean and mean > 0.04 * level
-    else:
-        steady = swing > rule.stuck * mean and mean > 0.05 * level and not falls
+    own = (rule.full if course.full_batch else rule.stuck) * mean
+    steady = swing > own and mean > (0.04 if course.full_batch else 0.05) * level and (course.full_batch or not falls)
+    limit = rule.swing * level if large else own
     least = rule.rises_full if course.full_batch else rule.rises
     if not (large or steady) or rises < least or swing < rule.noise * noise:
         return
@@ -380,7 +379,7 @@ def find_oscillation(flow: Flow, rule: Rule) -> Iterator[Finding]:
         f"{what}, and "
         f"{rises:.0%} of its way leads up: at {_rate(rate)} steps overshoot the valley.",
         [
-            ("swing of the loss between turns", swing, f"below {show(rule.swing * level)}"),
+            ("swing of the loss between turns", swing, f"below {show(limit)}"),
             ("share of the way that leads up", rises, "near 0"),
             ("turns", len(turning), None),
             ("learning rate", rate, None),
