@@ -133,6 +133,13 @@ def test_a_misspelt_name_is_told(name, message):
         exec(f"from {package} import {attribute}")
 
 
+def test_python_adds_no_guess_of_its_own_to_ours():
+    """It prints "Did you mean: 'relu'?" behind an error that knows the module."""
+    code = "import undertow as ut\nut.nn.rellu"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.stderr.rstrip().endswith("undertow.nn has no attribute 'rellu'. Did you mean 'relu'?")
+
+
 def test_a_name_can_be_replaced_and_put_back(monkeypatch):
     before = ut.train
     monkeypatch.setattr(ut, "train", len)

@@ -446,4 +446,5 @@ def missing_attribute(owner: str, name: str, remedies: Mapping[str, str], names:
     remedy = remedies.get(name, "")
     if not remedy and names and not name.startswith("_"):
         remedy = did_you_mean(name, names).strip()
-    return AttributeError(f"{owner} has no attribute {name!r}{'.' if remedy else ''} {remedy}".rstrip())
+    said = f"{owner} has no attribute {name!r}{'.' if remedy else ''} {remedy}".rstrip()
+    return AttributeError(said, name=name, obj=None)  # knowing no object, Python adds no guess of its own to ours

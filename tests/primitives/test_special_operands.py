@@ -2,12 +2,14 @@
 
 import numpy as np
 import pytest
+from numpy.lib import NumpyVersion
 
 import undertow as ut
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("sizes", [(2, 3), (3, 2), (2, 2), (3, 3)])
+@pytest.mark.skipif(NumpyVersion(np.__version__) >= "2.5.0", reason="NumPy crosses vectors of three components alone")
 def test_a_component_that_is_left_out_is_no_zero_beside_infinity(sizes):
     rng = np.random.default_rng(0)
     a, b = rng.normal(size=(4, sizes[0])), rng.normal(size=(5, 1, sizes[1]))
