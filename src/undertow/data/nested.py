@@ -38,7 +38,7 @@ def spread_nested(frame: pl.DataFrame, file: str) -> pl.DataFrame:
     if not arrays:
         return frame
     rest = frame.drop(*arrays)
-    return rest.hstack(spread(arrays, file, rest.columns).get_columns())
+    return pl.DataFrame([*rest.get_columns(), *spread(arrays, file, rest.columns).get_columns()])  # rest may be empty
 
 
 def _read_column(column: pl.Series, file: str) -> NDArray[Any] | None:
