@@ -266,9 +266,7 @@ def test_what_a_writer_that_was_killed_has_left_is_removed(tmp_path):
 
 @pytest.mark.parametrize("name", ["", " "])
 def test_encoded_rows_have_a_folder_with_a_name(name):
-    with pytest.raises(
-        ArgumentError, match=rf"cache is '{name}'\. Give the name of a folder for"
-    ):
+    with pytest.raises(ArgumentError, match=rf"cache is '{name}'\. Give the name of a folder for"):
         stream_table({"x": [1.0, 2.0] * 50, "y": ["a", "b"] * 50}, "y", cache=name)
 
 
