@@ -229,7 +229,7 @@ def test_encoded_rows_are_written_once(undertow):
     code, _, err = undertow(*told, "--out", "none", "--cache", "")
     assert code == 2 and "error: --cache '': give the name of a folder for encoded rows" in err
     shutil.rmtree("rows")
-    code, out, err = undertow("find-lr", *told[1:9], "--cache", "rows", "--steps", 20)
+    code, out, err = undertow("find-lr", *told[1:9], "--cache", "rows", "--steps", 100)
     assert code == 0 and "try: --rate" in out and Path("rows/X.npy").exists(), err
 
 

@@ -225,6 +225,26 @@ def test_each_epoch_has_the_loss_as_it_is_then_wherever_that_comes_from(loss, fl
     assert len(told) == 3 and all(loss.__name__ in text for text in told)
 
 
+def test_what_concerns_few_examples_alone_is_seen(tmp_path):
+    """A factor, read from a file, of the squares of targets that are large, one in ten."""
+    place, large, w = tmp_path / "factor", np.sort(np.abs(Y), axis=0)[-4], W.copy()
+
+    def by_size(z, y):
+        factor, squares = float(place.read_text()), (z - y) ** 2
+        return np.mean(np.where(np.abs(y) >= large, factor * squares, squares))
+
+    place.write_text(str(FACTORS[0]))
+    with pytest.warns(UserWarning, match="gives another value than when its steps"):
+        run = ut.train(
+            nn.Sequential(nn.Dense(3, 1, bias=False, W=W.copy())), (X, Y), loss=by_size, epochs=4,
+            optimizer=optim.sgd(0.1), batch_size=40, validation=None, progress=False,
+            callbacks=lambda info: place.write_text(str(FACTORS[min(info.epoch, 3)])) and None,
+        )  # fmt: skip
+    for value in FACTORS:
+        w -= 0.1 * 2 / len(X) * X.T @ (np.where(np.abs(Y) >= large, value, 1.0) * (X @ w - Y))
+    np.testing.assert_allclose(run.model.layers[0].W, w, rtol=1e-9)
+
+
 def test_batches_that_are_given_are_asked_of_again_at_times():
     """A step is not the slower for it; after ten at most the loss is as it is then."""
     model = nn.Sequential(nn.Dense(3, 1, bias=False, W=W.copy()))
