@@ -81,13 +81,13 @@ def by_default(z, y, factor=1.0):
 def put_where_none_looks(value):
     os.environ["FACTOR_OF_A_LOSS"] = str(value)
     context.set(value)
-    string.factor = np.frombuffer(buffer)[0] = numbers["factor"] = many[3] = value
+    string.factor = numbers["factor"] = many[3] = value
     by_default.__defaults__ = (value,)
 
 
 def put(value):
     global factor
-    factor = table["factor"] = array[0] = value
+    factor = table["factor"] = array[0] = np.frombuffer(buffer)[0] = value
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +122,7 @@ class EachStep:
         put(FACTORS[min(self.n, len(FACTORS) - 1)])
 
 
-@pytest.mark.parametrize("loss", [by_global, by_entry, by_array, by_layer])
+@pytest.mark.parametrize("loss", [by_global, by_entry, by_array, by_buffer, by_layer])
 @pytest.mark.parametrize("flow", [True, False])
 def test_each_epoch_has_the_loss_as_it_is_then(loss, flow):
     """As steps that are written out have it; the change is told once for each time."""
@@ -207,9 +207,7 @@ def test_a_layer_gives_for_many_rows_what_it_gives_for_few():
     assert {id(known.compiled) for known in run.forward.known.values()} == compiled
 
 
-@pytest.mark.parametrize(
-    "loss", [by_environment, by_context, by_library, by_buffer, by_mapping, by_one_of_many, by_default]
-)
+@pytest.mark.parametrize("loss", [by_environment, by_context, by_library, by_mapping, by_one_of_many, by_default])
 @pytest.mark.parametrize("flow", [True, False])
 def test_each_epoch_has_the_loss_as_it_is_then_wherever_that_comes_from(loss, flow):
     """Where no place is known the loss is called again, and told of where it gives something else."""
