@@ -65,3 +65,22 @@ def test_it_is_the_step_that_a_record_tells_of():
     assert str(recorded).startswith(str(plain)) and "the derivative of sqrt (test_not_finite.py:" in str(recorded)
     for mine, its in zip(*(trees.flatten(x.run.model)[0] for x in (recorded, plain)), strict=True):
         assert np.array_equal(mine, its)
+
+
+@pytest.mark.parametrize("flow", [True, False])
+def test_a_batch_of_ones_own_leaves_the_model_as_it_was(flow):
+    """The step before it is that of plain gradient descent, written out."""
+    W, rows = np.full((4, 1), 0.5), X[:8].astype(np.float64)
+    y = Y[:8, None].astype(np.float64)
+    trainer = ut.Trainer(
+        nn.Sequential(nn.Dense(4, 1, bias=False, W=W.copy())), (rows, y), loss=lambda z, y: roots(z, y[:, 0]),
+        optimizer=optim.sgd(0.1), validation=None, progress=False, flow=flow, dtype="float64",
+    )  # fmt: skip
+    trainer.train_on(rows, y)
+    z = rows @ W
+    W -= 0.1 / 8 * rows.T @ (2 * (z - y) + 0.2 * z)  # the root of z⁴ is z²
+    np.testing.assert_allclose(trainer.model.layers[0].W, W, rtol=1e-12)
+    rows[3] = 0.0
+    with pytest.raises(Diverged, match=r"^train_on: the gradient of layers\[0\]\.W is not finite \(4 of 4"):
+        trainer.train_on(rows, y)
+    np.testing.assert_allclose(trainer.model.layers[0].W, W, rtol=1e-12)

@@ -251,6 +251,7 @@ class Fitting:
     def _diverge(self, error: NotFinite) -> None:
         """Raise the error, or where a best model is held, warn and keep that."""
         estimator, recorder = self.estimator, self.learner.rule.recorder
+        self.learner.values()  # those before the step, which the record is asked about
         origin = "" if recorder is None else recorder.fail(self.learner, error)
         self._end_record("diverged")
         message = self._explain(error, origin)

@@ -429,7 +429,7 @@ class Trainer:
             The loss before the step.
 
         Raises:
-            Diverged: the loss is not finite; the model stays as it was.
+            Diverged: the loss, or a gradient, is not finite; the model stays as it was.
             DataError, ShapeError: as `train`.
         """
         X, y = as_arrays((X, y), "batch")
