@@ -226,6 +226,11 @@ def test_encoded_rows_are_written_once(undertow):
     assert Path("kept.csv").read_bytes() == Path("whole.csv").read_bytes()
     code, out, _ = undertow(*told[:4], "--epochs", 1, "--cache", "other", "--out", "small", "--quiet", "--hidden", 4)
     assert code == 0 and "nothing is written to the folder of --cache" in out and not Path("other").exists()
+    code, _, err = undertow(*told, "--out", "none", "--cache", "")
+    assert code == 2 and "error: --cache '': give the name of a folder for encoded rows" in err
+    shutil.rmtree("rows")
+    code, out, err = undertow("find-lr", *told[1:9], "--cache", "rows", "--steps", 100)
+    assert code == 0 and "try: --rate" in out and Path("rows/X.npy").exists(), err
 
 
 def test_columns_of_the_file_stand_beside_predictions(undertow):

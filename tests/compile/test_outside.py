@@ -1,8 +1,10 @@
 """What a compiled function reads from outside: it is what NumPy would read, at every call."""
 
+import array
 import dataclasses
 import subprocess
 import sys
+import types
 import warnings
 
 import numpy as np
@@ -16,6 +18,7 @@ tables = {"a": np.ones(3), "b": [1.0, 2.0]}
 counter = 0
 log: list = []
 size = 3
+shown = {"rate": 0.5}
 
 
 def helper(x):
@@ -241,7 +244,7 @@ def test_a_change_anywhere_in_a_large_array_is_seen(dtype, size):
 
 
 @pytest.mark.parametrize(
-    ("array", "read", "change"),
+    ("kept", "read", "change"),
     [
         (
             np.ma.masked_array(np.ones(3000), mask=np.arange(3000) < 5),
@@ -254,12 +257,64 @@ def test_a_change_anywhere_in_a_large_array_is_seen(dtype, size):
     ],
     ids=["mask", "masked", "matrix", "fields"],
 )
-def test_every_kind_of_array_is_looked_at(array, read, change):
-    f = ut.compile(lambda x: x * read(array))
-    assert f(2.0) == 2 * read(array)
-    change(array)
+def test_every_kind_of_array_is_looked_at(kept, read, change):
+    f = ut.compile(lambda x: x * read(kept))
+    assert f(2.0) == 2 * read(kept)
+    change(kept)
     with pytest.warns(UserWarning, match="it is not what it was"):
-        assert f(2.0) == 2 * read(array)
+        assert f(2.0) == 2 * read(kept)
+
+
+@pytest.mark.parametrize(
+    ("kept", "read", "change"),
+    [
+        (np.array([0.5, None], dtype=object), lambda a: a[0], lambda a: a.__setitem__(0, 2.0)),
+        (bytearray(b"\x04\x02"), lambda a: a[1], lambda a: a.__setitem__(1, 9)),
+        (array.array("d", [0.5]), lambda a: a[0], lambda a: a.__setitem__(0, 2.0)),
+        (memoryview(bytearray(b"abcd"))[::2], lambda a: a[1], lambda a: a.__setitem__(1, 9)),
+        (types.MappingProxyType(shown), lambda a: a["rate"], lambda a: shown.__setitem__("rate", 2.0)),
+    ],
+    ids=["objects", "bytearray", "array", "memoryview", "mappingproxy"],
+)
+def test_what_python_keeps_numbers_in_is_looked_at(kept, read, change):
+    f = ut.compile(lambda x: x * read(kept))
+    assert f(2.0) == 2 * read(kept)
+    change(kept)
+    with pytest.warns(UserWarning, match="it is not what it was"):
+        assert f(2.0) == 2 * read(kept)
+
+
+def test_globals_that_are_found_by_their_names(monkeypatch):
+    f = ut.compile(lambda x: x * globals()["rate"])
+    assert f(2.0) == 1.0
+    monkeypatch.setitem(globals(), "rate", 0.25)
+    with pytest.warns(UserWarning, match="reads rate from outside"):
+        assert f(2.0) == 0.5
+
+
+def test_code_that_is_exchanged_within_a_function():
+    """As IPython's autoreload does where a module has changed: of the function itself, and of one that it calls."""
+
+    def inner(x):
+        return 2 * x
+
+    def other(x):
+        return 3 * x
+
+    def outer(x):
+        return np.sum(inner(x)) + 1
+
+    def another(x):
+        return np.sum(inner(x)) + 5
+
+    f, x = ut.compile(outer), np.arange(3.0)
+    assert f(x) == 7
+    inner.__code__ = other.__code__
+    with pytest.warns(UserWarning, match="reads inner from outside"):
+        assert f(x) == 10
+    outer.__code__ = another.__code__
+    with pytest.warns(UserWarning, match=r"outer \(.*\) has other code than when it was compiled"):
+        assert f(x) == 14
 
 
 def test_arrays_with_fields_of_objects_are_read():

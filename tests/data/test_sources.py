@@ -110,6 +110,12 @@ def test_a_file_sorted_by_class_gives_mixed_batches(part, correlation, spread):
     assert np.sqrt(counts.var(axis=1).mean() / 5.76) < spread
 
 
+def test_weights_beyond_float32_are_refused():
+    """As they are kept in float32, they would be infinite, and so would the loss."""
+    with pytest.raises(DataError, match=r"weights\[1\] is 1e\+39, too large for float32\. Divide all of them by the"):
+        ArraySource(np.ones((2, 1)), np.ones((2, 1)), np.array([1.0, 1e39]))
+
+
 def test_sources_of_weights():
     """Weights travel with their rows; a negative one or a wrong shape is refused."""
     X, y = make_arrays(40)

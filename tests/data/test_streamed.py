@@ -229,6 +229,47 @@ def test_encoded_rows_on_disk(files, tmp_path):
         stream_table(files["parquet"], "kind", cache=folder / "notes.txt")
 
 
+WRITER = """
+import sys
+from undertow.data import cache, stream_table
+write = cache._write_arrays
+def wait(source, folder):
+    write(source, folder)
+    print("there", flush=True)
+    sys.stdin.read()
+cache._write_arrays = wait
+stream_table({"x": [1.0, 2.0] * 50, "y": ["a", "b"] * 50}, "y", cache=sys.argv[1])
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks of folders are those of POSIX systems")
+def test_what_a_writer_that_was_killed_has_left_is_removed(tmp_path):
+    """By the next writer; what a living one writes stays, as do other files of the user's."""
+    (tmp_path / ".rows-mine").mkdir()
+    (tmp_path / ".rows-mine" / "notes.txt").write_text("mine")
+    (tmp_path / ".rowsX-abcdefgh").mkdir()
+    (tmp_path / ".rowsX-abcdefgh" / "X.npy").write_text("of another cache")
+    kept = {entry.name for entry in tmp_path.iterdir()}
+    command = [sys.executable, "-c", WRITER, str(tmp_path / "rows")]
+    writers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]
+    for writer in writers:
+        assert writer.stdout.readline() == b"there\n"
+    writers[0].kill()
+    writers[0].communicate()
+    assert len({entry.name for entry in tmp_path.iterdir()} - kept) == 2
+    stream_table({"x": [1.0, 2.0] * 50, "y": ["a", "b"] * 50}, "y", cache=tmp_path / "rows", seed=3)
+    left = {entry.name for entry in tmp_path.iterdir()} - kept - {"rows"}
+    assert len(left) == 1 and (tmp_path / left.pop() / "X.npy").exists()
+    writers[1].communicate()  # its input ends: it writes to the end, in the place of what was written since
+    assert writers[1].returncode == 0 and {entry.name for entry in tmp_path.iterdir()} == kept | {"rows"}
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_encoded_rows_have_a_folder_with_a_name(name):
+    with pytest.raises(ArgumentError, match=rf"cache is '{name}'\. Give the name of a folder for"):
+        stream_table({"x": [1.0, 2.0] * 50, "y": ["a", "b"] * 50}, "y", cache=name)
+
+
 @pytest.mark.parametrize("kind", ["file", "frame"])
 def test_encoded_rows_of_a_table_that_has_changed(tmp_path, kind):
     """Encoded rows are written anew where two targets were exchanged, which no count and no mean tells."""

@@ -1,5 +1,6 @@
 """Callbacks: when they are called, when they stop, what they remember, what they write."""
 
+import importlib
 import json
 import math
 
@@ -190,6 +191,12 @@ def test_wrong_arguments_are_refused(make, message):
 # What a resumed run remembers
 
 VALUES = st.lists(st.sampled_from([1.0, 1.5, 2.0, 2.5, 3.0, math.nan, None]), min_size=1, max_size=12)
+
+
+@pytest.mark.parametrize("name", ["Callback", "EarlyStopping", "ReduceOnPlateau", "TimeBudget", "Trainer", "Run"])
+def test_what_stands_beside_a_call_of_train_is_found_there(name):
+    """``undertow.train`` is the function, whatever is imported; the package of that name has the rest."""
+    assert getattr(ut.train, name) is getattr(importlib.import_module("undertow.train"), name)
 
 
 @pytest.mark.parametrize(

@@ -81,13 +81,13 @@ def by_default(z, y, factor=1.0):
 def put_where_none_looks(value):
     os.environ["FACTOR_OF_A_LOSS"] = str(value)
     context.set(value)
-    string.factor = np.frombuffer(buffer)[0] = numbers["factor"] = many[3] = value
+    string.factor = numbers["factor"] = many[3] = value
     by_default.__defaults__ = (value,)
 
 
 def put(value):
     global factor
-    factor = table["factor"] = array[0] = value
+    factor = table["factor"] = array[0] = np.frombuffer(buffer)[0] = value
 
 
 @pytest.fixture(autouse=True)
@@ -122,7 +122,7 @@ class EachStep:
         put(FACTORS[min(self.n, len(FACTORS) - 1)])
 
 
-@pytest.mark.parametrize("loss", [by_global, by_entry, by_array, by_layer])
+@pytest.mark.parametrize("loss", [by_global, by_entry, by_array, by_buffer, by_layer])
 @pytest.mark.parametrize("flow", [True, False])
 def test_each_epoch_has_the_loss_as_it_is_then(loss, flow):
     """As steps that are written out have it; the change is told once for each time."""
@@ -207,9 +207,7 @@ def test_a_layer_gives_for_many_rows_what_it_gives_for_few():
     assert {id(known.compiled) for known in run.forward.known.values()} == compiled
 
 
-@pytest.mark.parametrize(
-    "loss", [by_environment, by_context, by_library, by_buffer, by_mapping, by_one_of_many, by_default]
-)
+@pytest.mark.parametrize("loss", [by_environment, by_context, by_library, by_mapping, by_one_of_many, by_default])
 @pytest.mark.parametrize("flow", [True, False])
 def test_each_epoch_has_the_loss_as_it_is_then_wherever_that_comes_from(loss, flow):
     """Where no place is known the loss is called again, and told of where it gives something else."""
@@ -223,6 +221,26 @@ def test_each_epoch_has_the_loss_as_it_is_then_wherever_that_comes_from(loss, fl
     np.testing.assert_allclose(run.model.layers[0].W, descend(4), rtol=1e-9)
     told = [str(x.message) for x in said if "gives another value than when its steps" in str(x.message)]
     assert len(told) == 3 and all(loss.__name__ in text for text in told)
+
+
+def test_what_concerns_few_examples_alone_is_seen(tmp_path):
+    """A factor, read from a file, of the squares of targets that are large, one in ten."""
+    place, large, w = tmp_path / "factor", np.sort(np.abs(Y), axis=0)[-4], W.copy()
+
+    def by_size(z, y):
+        factor, squares = float(place.read_text()), (z - y) ** 2
+        return np.mean(np.where(np.abs(y) >= large, factor * squares, squares))
+
+    place.write_text(str(FACTORS[0]))
+    with pytest.warns(UserWarning, match="gives another value than when its steps"):
+        run = ut.train(
+            nn.Sequential(nn.Dense(3, 1, bias=False, W=W.copy())), (X, Y), loss=by_size, epochs=4,
+            optimizer=optim.sgd(0.1), batch_size=40, validation=None, progress=False,
+            callbacks=lambda info: place.write_text(str(FACTORS[min(info.epoch, 3)])) and None,
+        )  # fmt: skip
+    for value in FACTORS:
+        w -= 0.1 * 2 / len(X) * X.T @ (np.where(np.abs(Y) >= large, value, 1.0) * (X @ w - Y))
+    np.testing.assert_allclose(run.model.layers[0].W, w, rtol=1e-9)
 
 
 def test_batches_that_are_given_are_asked_of_again_at_times():

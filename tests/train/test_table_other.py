@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -268,6 +269,15 @@ def test_of_a_large_table_dropout_is_tried_where_the_first_ended_early(tmp_path,
     assert (": better, and taken." in said) == better
     assert read_config(tmp_path / "run" / "config.toml").dropout == (0.2 if better else 0.0)
     assert "Trained again on all 300 rows" in said
+
+
+def test_more_than_two_layers_share_the_dropout_that_is_tried(tmp_path, monkeypatch):
+    """As they share what is chosen for the first training: the variances of the noise of layers add up."""
+    monkeypatch.setattr(choices, "_LARGE", 200)
+    settings = replace(write_classes(tmp_path / "t.csv", 0.35), hidden=[32] * 4, other=True, refit=True)
+    monkeypatch.setattr(table_other, "_ended_early", lambda run, settings: True)
+    _, said = silently(train_table, replace(settings, epochs=2), tmp_path / "run")
+    assert "Once more, with dropout 0.1 in place of 0:" in said
 
 
 def settled(settings, classifies=False):

@@ -155,6 +155,39 @@ def test_what_the_first_training_found_is_a_schedule(settings, steps, rates):
 
 
 @pytest.mark.parametrize(
+    ("n", "settings"),
+    [
+        (100, {"batch_size": 64, "accumulate": 4, "epochs": 10}),
+        (100, {"batch_size": 10, "accumulate": 3, "steps": 60}),
+        (100, {"batch_size": 10, "accumulate": 3, "steps": 60, "epochs": 4}),
+        (95, {"batch_size": 10, "accumulate": 4, "epochs": 6, "warmup": 1.0}),
+        (95, {"batch_size": 10, "epochs": 6, "warmup": 1.0}),
+    ],
+)
+def test_a_schedule_ends_with_the_last_update(n, settings):
+    """Several batches make an update, also across the ends of epochs; a training counts the updates that it makes."""
+    given = TableSettings(schedule="cosine", rate=1.0, **{"epochs": None, "warmup": 0.0, **settings})
+    schedule = make_schedule(given, n)
+    counted = []
+
+    def update(gradient, state, params, scale=1.0):
+        counted.append(1)
+        return params, state
+
+    trained = ut.optim.accumulate(ut.optim.Optimizer("counting", lambda params: (), update), given.accumulate or 1)
+    batches = math.ceil(n / given.batch_size)
+    n_batches = min(given.steps or math.inf, batches * (given.epochs or math.inf))
+    state, updates = trained.init(np.ones(2)), 0
+    for _ in range(n_batches):
+        before = state.t
+        _, state = trained.update(np.ones(2), state, np.ones(2))
+        updates += int(state.t <= before)
+    assert schedule(updates) == pytest.approx(0, abs=1e-12) and schedule(updates - 1) > 0
+    rise = given.warmup * batches / (given.accumulate or 1)
+    assert schedule(round(rise)) == pytest.approx(1) and max(map(schedule, range(updates))) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
     ("schedule", "message"),
     [
         ("reduce_on_plateau:factor=2", "factor must be above 0 and below 1, got 2"),

@@ -306,6 +306,7 @@ def find_lr(
     steps: Annotated[int, typer.Option(help="Steps between them.", min=10)] = 200,
     seed: Annotated[int | None, typer.Option(min=0)] = None,
     memory: Memory = None,
+    cache: CacheFolder = None,
     quiet: Quiet = False,
 ) -> None:
     """Look for a learning rate.
@@ -319,7 +320,7 @@ def find_lr(
 
     told = TableSettings(
         data=data, target=target, dataset=dataset, optimizer=optimizer, hidden=read_sizes(hidden),
-        batch_size=batch_size, seed=seed, header=header, memory=memory, weights=weights, loss=loss,
+        batch_size=batch_size, seed=seed, header=header, memory=memory, cache=cache, weights=weights, loss=loss,
         task=None if task == "auto" else task, leave_out=read_names(leave_out),
     )  # fmt: skip
     settings = told if config is None else told.over(read_config(config))

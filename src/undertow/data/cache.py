@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import glob
 import json
 import os
 import shutil
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -76,18 +78,54 @@ def _write(source: PieceSource, folder: Path, key: object) -> None:
     """Write beside the folder first, so that a cache is whole or not there."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
+        _remove_abandoned(folder)
         made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
-            _write_arrays(source, made)
-            (made / _RECORD).write_text(json.dumps([key, _sizes(made)]), encoding="utf-8")
-            shutil.rmtree(folder, ignore_errors=True)
-            os.replace(made, folder)
+            with _held(made):
+                _write_arrays(source, made)
+                (made / _RECORD).write_text(json.dumps([key, _sizes(made)]), encoding="utf-8")
+                shutil.rmtree(folder, ignore_errors=True)
+                os.replace(made, folder)
         finally:
             shutil.rmtree(made, ignore_errors=True)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST):  # another process has just written it
             return
         raise DataError(f"{folder}: encoded rows cannot be written: {error.strerror or error}.") from None
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[bool]:
+    """Hold a folder, so that nobody takes it for one whose writer was killed: the system lets go when a process ends.
+
+    Gives whether it is held; not where another process holds it, and not where there are no such locks.
+    """
+    try:
+        import fcntl
+
+        file = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except (ImportError, AttributeError, OSError):  # Windows, or a folder that has gone
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(file)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what writers of a folder have left beside it that were killed; what else lies there stays."""
+    known = {_RECORD, *(f"{name}.npy" for name in NAMES)}
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}-*"):
+        with _held(left) as held, suppress(OSError):
+            files = {entry.name for entry in left.iterdir()} if held else set()
+            if files and files <= known:  # an empty one may have been made by another writer just now
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _write_arrays(source: PieceSource, folder: Path) -> None:

@@ -212,7 +212,11 @@ def read_weights(weights: object, n: int, place: str = "weights") -> NDArray[np.
     found = read_array(weights, place)
     if found.shape != (n,):
         raise ShapeError(f"{place} is {found.shape}, but there are {n} examples. Give one number for each.")
-    numbers = found.astype(np.float32)
+    with np.errstate(over="ignore"):
+        numbers = found.astype(np.float32)
+    if n and numbers.max() == np.inf:
+        at = int(numbers.argmax())
+        raise DataError(f"{place}[{at}] is {found[at]}, too large for float32. Divide all of them by the largest.")
     if n and numbers.min() < 0:
         at = int(numbers.argmin())
         raise DataError(f"{place}[{at}] is {numbers[at]}. Weights are numbers of 0 or more.")

@@ -154,6 +154,8 @@ def stream_table(
     check_task(task)
     if isinstance(memory, bool) or not isinstance(memory, int | float) or not memory >= _LEAST_MEMORY:
         raise ArgumentError(f"memory must be {_LEAST_MEMORY} bytes or more, got {memory!r}.")
+    if cache is not None and not os.fspath(cache).strip():
+        raise ArgumentError(f"cache is {cache!r}. Give the name of a folder for encoded rows, or None.")
     pieces = open_pieces(table, int(memory / _PIECES), decimal, texts, header)
     if target not in pieces.columns:
         find_target(pieces.read(int(np.argmax(pieces.heights)))[0], target)  # which says so

@@ -12,14 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 
-from undertow import trees
 from undertow.errors import TrainingError
 from undertow.sklearn.diverged import FitDiverged, name_layer
 from undertow.sklearn.learner import Learner, NotFinite, dense
 from undertow.sklearn.programs import FORWARD
 from undertow.sklearn.targets import Target, constant_loss
 from undertow.train.callbacks import EpochInfo, Hooks, TrainInfo
-from undertow.train.diverged import explain_loss, remedies
+from undertow.train.diverged import explain_loss, is_finite, remedies
 from undertow.train.run import Run
 
 Array = NDArray[Any]
@@ -86,6 +85,9 @@ class Fitting:
         except NotFinite as error:
             stopped = "diverged"
             self._diverge(error)
+        if stopped != "diverged" and not is_finite(self.learner.values()):  # after the last step: no loss tells of it
+            stopped = "diverged"
+            self._diverge(NotFinite(np.empty(0), math.nan, self.learner.some(self.learner.batch_size), None, {}))
         self.model = self.learner.values()
         self._end_record(stopped)
         if not incremental and self.held is None and stopped in ("converged", "finished"):
@@ -248,28 +250,36 @@ class Fitting:
 
     def _diverge(self, error: NotFinite) -> None:
         """Raise the error, or where a best model is held, warn and keep that."""
-        estimator, model = self.estimator, self.learner.values()
-        epoch, step = len(estimator.loss_curve_) + 1, self._step_of(error)
-        recorder = self.learner.rule.recorder
+        estimator, recorder = self.estimator, self.learner.rule.recorder
+        self.learner.values()  # those before the step, which the record is asked about
         origin = "" if recorder is None else recorder.fail(self.learner, error)
         self._end_record("diverged")
-        if math.isfinite(error.loss):
-            message = f"epoch {epoch}, step {step}: the gradient is not finite. {remedies(self.settings)}"
-            try:
-                self.learner.step.check(model, error.X, error.y)
-            except TrainingError as found:
-                message = f"epoch {epoch}, step {step}: {found}"
-        else:
-            message = explain_loss(error.loss, epoch, step, self.settings, origin)
+        message = self._explain(error, origin)
+        model = self.learner.values()
         message = f"{name_layer(model, error.X)} {message[:1].upper()}{message[1:]}".strip()
         estimator.n_iter_ = max(estimator.n_iter_, 1)
         if self.held is None or not np.isfinite(estimator._best_value):
-            finite = all(np.isfinite(leaf).all() for leaf in trees.flatten(model)[0] if not callable(leaf))
-            run = Run(model if finite else estimator.model_, estimator._history, [], self.settings, "diverged")
+            run = Run(
+                model if is_finite(model) else estimator.model_, estimator._history, [], self.settings, "diverged"
+            )
             run.record = None if recorder is None else recorder.current()
             raise FitDiverged(f"the fit stopped being finite. {message}", run) from None
         estimator.validation_scores_.append(math.nan)
         warnings.warn(f"{message} The model is that of the best epoch before.", ConvergenceWarning, stacklevel=6)
 
-    def _step_of(self, error: NotFinite) -> int:
-        return len(error.losses) + 1
+    def _explain(self, error: NotFinite, origin: str) -> str:
+        """Say what is not finite in which step; where the gradient before it was, the learner goes back to there."""
+        epoch, step = len(self.estimator.loss_curve_) + 1, len(error.losses) + 1
+        told = explain_loss(error.loss, epoch, step, self.settings, origin)
+        batch: Any = (error.X, error.y)
+        if math.isfinite(error.loss):
+            told = f"epoch {epoch}, step {step}: the gradient is not finite. {remedies(self.settings)}"
+        elif self.learner.rule.recorder is not None or (batch := self.learner.before_spoiled()) is None:
+            return told
+        else:
+            epoch, step = (epoch, step - 1) if step > 1 else (epoch - 1, len(self.learner.losses))
+        try:
+            self.learner.step.check(self.learner.values(), *batch)
+        except TrainingError as found:
+            return f"epoch {epoch}, step {step}: {found}"
+        return told

@@ -15,7 +15,6 @@ from undertow.public_gradient import value_and_grad
 from undertow.sklearn.diverged import FitDiverged, name_layer
 from undertow.sklearn.learner import Rule
 from undertow.sklearn.programs import borrow, give_back
-from undertow.train.diverged import remedies
 from undertow.train.objective import Target
 from undertow.train.run import Run
 from undertow.train.setup import draws_numbers
@@ -102,7 +101,9 @@ def fit_lbfgs(estimator: Any, rule: Rule, X: Any, target: Target, settings: dict
         run = Run(model, estimator._history, [], settings, "diverged")
         where = name_layer(loss.model(found.x), X)
         raise FitDiverged(
-            f"the fit by lbfgs stopped being finite. {where} {remedies(settings)}".replace("  ", " "), run
+            f"the fit by lbfgs stopped being finite. {where} Scale X and y to mean 0 and deviation 1, give a larger "
+            "alpha, or use another solver.".replace("  ", " "),
+            run,
         )
     if not found.success:
         warnings.warn(

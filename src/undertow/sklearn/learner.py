@@ -18,6 +18,7 @@ from undertow.optim import Clip, Optimizer, with_scale
 from undertow.primitives import count_of
 from undertow.sklearn.programs import borrow, give_back
 from undertow.trace.where import frames_of_ours
+from undertow.train.diverged import is_finite
 from undertow.train.interrupt import hold_interrupts
 from undertow.train.objective import Objective, Target, total_of
 from undertow.train.outside import Reading
@@ -130,13 +131,17 @@ class Learner:
         """
         self.epochs += 1
         found: list[Array] = []
-        for session, rows in self._sessions(order):
-            size = self.batch_size if after_step else len(rows)
-            for first in range(0, len(rows), size):
-                found.append(self._run(session, rows[first : first + size]))
-                if after_step:
-                    self.values()
-                    after_step(len(found), float(found[-1][-1]), self.model)
+        try:
+            for session, rows in self._sessions(order):
+                size = self.batch_size if after_step else len(rows)
+                for first in range(0, len(rows), size):
+                    found.append(self._run(session, rows[first : first + size]))
+                    if after_step:
+                        self.values()
+                        after_step(len(found), float(found[-1][-1]), self.model)
+        except NotFinite as error:
+            error.losses = np.concatenate([*found, error.losses])  # of all steps of the epoch before it
+            raise
         self.losses = found[0] if len(found) == 1 else np.concatenate(found)
         return self._mean(self.losses, order)
 
@@ -193,6 +198,12 @@ class Learner:
         if self.session is not None:
             self.model, self.state = self.session.values()
         return self.model
+
+    def before_spoiled(self) -> tuple[Any, Any] | None:
+        """Go back to before the last step where it has made parameters not finite; return its batch, else None."""
+        if is_finite(self.values()) or (batch := self.session.step_back()) is None:
+            return None
+        return batch if is_finite(self.values()) else None
 
     def set_scale(self, scale: float) -> None:
         """Multiply the rate of the next steps by a number; the rule's optimizer is one that `scaled` made."""

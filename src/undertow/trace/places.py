@@ -216,6 +216,8 @@ def _reads(code: CodeType) -> _Reads:
             every |= step.argval in ("vars", "dir") or (step.argval in _BY_NAME and _makes_up(steps[i + 1 :]))
             if step.argval in _BY_NAME:
                 strings = list(_strings(code.co_consts))
+            if step.argval == "globals":  # as in ``globals()["rate"]``
+                found.globals.extend(_strings(code.co_consts))
         elif step.opname == "IMPORT_NAME":
             found.imports.append(step.argval)
         elif step.opname.startswith(("LOAD_", "IMPORT_")) and step.opname.endswith(("_ATTR", "_METHOD", "_FROM")):

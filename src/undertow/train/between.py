@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from undertow.data.footprint import give_back
+from undertow.errors import TrainingError
 from undertow.optim import steps_in_all, with_scale
 from undertow.train.derive import take_rows
-from undertow.train.diverged import remedies
+from undertow.train.diverged import is_finite, remedies
 from undertow.train.rows import read_scale
 from undertow.train.session import NotFinite
 
@@ -158,7 +160,7 @@ def step_on(trainer: Trainer, X: Any, target: Any) -> float:
         The loss before the step.
 
     Raises:
-        Diverged: the loss is not finite; the model stays as it was.
+        Diverged: the loss, or a gradient, is not finite; the model stays as it was.
 
     Source: derived here.
     """
@@ -171,11 +173,26 @@ def step_on(trainer: Trainer, X: Any, target: Any) -> float:
     except NotFinite as error:
         origin = "" if recorder is None else recorder.fail(trainer, error)
         began = f" It began here: {origin}." if origin else ""
-        message = f"train_on: the loss is {error.loss}. {remedies(trainer.run.settings)}{began}"
+        told = "" if not math.isfinite(error.loss) else _check(trainer, X, target)
+        message = f"train_on: {told or f'the loss is {error.loss}. {remedies(trainer.run.settings)}'}{began}"
         raise trainer.diverge(message) from None
+    before = trainer.run.model, trainer.state
     trainer.run.model, trainer.state = session.values()
+    if recorder is None and trainer.plan.non_finite == "raise" and not is_finite(trainer.run.model):
+        trainer.run.model, trainer.state = before
+        told = _check(trainer, X, target) or f"the update is not finite. {remedies(trainer.run.settings)}"
+        raise trainer.diverge(f"train_on: {told}")
     trainer.n_steps += 1
     if recorder is not None:
         recorder.after_steps(trainer, session, trainer.n_steps)
         recorder.end_epoch(trainer)
     return float(loss)
+
+
+def _check(trainer: Trainer, X: Any, target: Any) -> str:
+    """Say which gradient is not finite; nothing where all are."""
+    try:
+        trainer.step.check(trainer.run.model, X, target)
+    except TrainingError as found:
+        return str(found)
+    return ""

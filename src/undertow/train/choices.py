@@ -170,13 +170,33 @@ def choose_other(
     return {"decay": more} if decay is not None and more > decay else {}
 
 
-def choose_other_of_many(n: int, dropout: float, early: bool) -> dict[str, float] | None:
+def share_dropout(dropout: float, n_hidden: int) -> float:
+    """Share the dropout of two hidden layers among more.
+
+    Args:
+        dropout: of each of one or two.
+        n_hidden: hidden layers.
+
+    Returns:
+        The dropout of each: the more than two they are, the less, for their noise adds up; 0 of none.
+
+    Source: derived here, by the measurements in docs/command-line.md.
+
+    Example:
+        >>> share_dropout(0.2, 1), share_dropout(0.2, 4), share_dropout(0.2, 0)
+        (0.2, 0.1, 0.0)
+    """
+    return round(dropout * min(1.0, 2 / n_hidden), 3) if n_hidden else 0.0
+
+
+def choose_other_of_many(n: int, dropout: float, early: bool, n_hidden: int = 2) -> dict[str, float] | None:
     """Choose a training to try beside the first one on a large table, of which decay says little.
 
     Args:
         n: rows to train on.
         dropout: of the first one.
         early: whether the first one ended before its last epoch, since rows held out were told worse and worse.
+        n_hidden: hidden layers, which share the dropout of two.
 
     Returns:
         Settings that differ: dropout where noise was learned without any. None of a table that is not large, for which
@@ -187,12 +207,15 @@ def choose_other_of_many(n: int, dropout: float, early: bool) -> dict[str, float
     Example:
         >>> choose_other_of_many(30_000, 0.0, True), choose_other_of_many(30_000, 0.0, False)
         ({'dropout': 0.2}, {})
+        >>> choose_other_of_many(30_000, 0.0, True, n_hidden=8), choose_other_of_many(30_000, 0.0, True, n_hidden=0)
+        ({'dropout': 0.05}, {})
         >>> choose_other_of_many(3_000, 0.2, True) is None
         True
     """
     if n < _LARGE:
         return None
-    return {"dropout": _DROPOUT} if early and not dropout else {}
+    shared = share_dropout(_DROPOUT, n_hidden)
+    return {"dropout": shared} if early and not dropout and shared else {}
 
 
 def choose_settings(n: int, p: int, task: str, n_classes: int = 1) -> Choice:

@@ -99,11 +99,36 @@ def explain_failure(trainer: Trainer, error: NotFinite, origin: str = "") -> str
     return f"epoch {trainer.epoch}, step {number}: the gradient is not finite. {remedies(settings)}"
 
 
+def explain_spoiled(trainer: Trainer, session: Any) -> str | None:
+    """Go back to before a last step that has made parameters not finite, and say which gradient was not finite there.
+
+    Args:
+        trainer: the training, of which nothing is recorded: its steps are not looked at one by one.
+        session: what did its steps; the trainer's model and state become those before the last one.
+
+    Returns:
+        The message; None where the step is not known, or its gradient was finite.
+
+    Source: derived here.
+    """
+    if trainer.plan.non_finite != "raise" or is_finite(trainer.run.model) or (batch := session.step_back()) is None:
+        return None
+    trainer.run.model, trainer.state = session.values()
+    if is_finite(trainer.run.model):
+        try:
+            trainer.step.check(trainer.run.model, *batch)
+        except TrainingError as found:
+            return f"epoch {trainer.epoch}, step {trainer.steps_of_epoch}: {found}"
+    return None
+
+
 def explain_update(trainer: Trainer, origin: str = "") -> str:
     """Say which update, the last of an epoch, made parameters that are not finite, and what to try."""
     settings, where = trainer.run.settings, f": {origin}" if origin else ""
     leaves = trees.flatten(trainer.run.model)[0]
     spoiled = any(np.isnan(leaf).any() for leaf in leaves if not callable(leaf))
+    if trainer.session is not None and (told := explain_spoiled(trainer, trainer.session)):
+        return told
     return (
         f"the parameters are not finite after epoch {trainer.epoch}, step {trainer.steps_of_epoch}{where}. "
         f"{divisor_of(settings) if spoiled else remedies(settings)}"

@@ -10,9 +10,10 @@ from numpy.typing import DTypeLike
 from undertow.errors import ArgumentError
 from undertow.nn import Loss
 from undertow.optim import Clip, Optimizer
+from undertow.train.callbacks import Callback, EpochInfo, TrainInfo
 from undertow.train.plan import HELD_OUT, make_plan
 from undertow.train.run import Run
-from undertow.train.stopping import EarlyStopping, ReduceOnPlateau
+from undertow.train.stopping import EarlyStopping, ReduceOnPlateau, TimeBudget
 from undertow.train.trainer import Trainer
 
 
@@ -126,3 +127,10 @@ def train(
     if more:
         raise ArgumentError("X and y are given as a pair. Write train(model, (X, y), loss=…), settings by name.")
     return Trainer(model, data, make_plan({**settings, **others})).fit()
+
+
+# ``undertow.train`` is this function: what people write beside a call of it is found there, as in the package.
+vars(train).update(
+    Callback=Callback, EpochInfo=EpochInfo, TrainInfo=TrainInfo, EarlyStopping=EarlyStopping,
+    ReduceOnPlateau=ReduceOnPlateau, TimeBudget=TimeBudget, Trainer=Trainer, Run=Run,
+)  # fmt: skip

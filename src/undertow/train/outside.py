@@ -24,6 +24,7 @@ from undertow.train.derive import Gradient, Gradients, numbers_of, take_rows
 if TYPE_CHECKING:
     from undertow.train.step import Step
 
+_ASKED_OF: Final = 64  # examples, a usual batch: what concerns a few of them alone is seen too; more would take long
 _ROUNDING: Final = 64  # units in the last place by which a loss as it is written may differ from its program
 
 
@@ -104,7 +105,7 @@ class Reading:
         if not (self.own and programs) or self.has_changed():  # which `heed` tells of, by its name
             return ""
         if any(x.graph.symbols() for x in programs):
-            X, target = take_rows(X, slice(2)), take_rows(target, slice(2))
+            X, target = take_rows(X, slice(_ASKED_OF)), take_rows(target, slice(_ASKED_OF))
         leaves, rebuild = trees.flatten(model)
         traced = step.gradient.program_for(leaves, rebuild, X, target)
         if traced is None:
@@ -136,7 +137,7 @@ class Reading:
         try:
             with training(getattr(target, "keys", None)), np.errstate(all="ignore"), looks as drawn:
                 value = np.asarray(gradient.loss_function(model, X, target))[()]
-        except Exception:  # of two rows, or of arrays that are not traced: no error of the training's
+        except Exception:  # of other rows, or of arrays that are not traced: no error of the training's
             return None
         self.draws = bool(drawn)
         return value if not drawn and np.isfinite(value) else None

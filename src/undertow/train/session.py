@@ -125,6 +125,17 @@ class Session:
             if len(rows):
                 self._run(rows, size, may_stop=False)
 
+    def step_back(self) -> tuple[Any, Any] | None:
+        """Go back to before the last step that was done; return the inputs and targets of its batch, None of none."""
+        if not self.done:
+            return None
+        with self.resident.lock, undisturbed():
+            self._take_over()
+            rows, size = self.done.pop()
+            at = (len(rows) - 1) // size * size
+            self._go_back(rows[:at], size)
+        return take_rows(self.X, rows[at:]), take_rows(self.y, rows[at:])
+
     def values(self) -> tuple[Any, Any]:
         """Return the model and the state after the last step, in arrays of their own."""
         with self.resident.lock:
@@ -143,6 +154,7 @@ class PlainSession:
 
     def __init__(self, step: Step, model: Any, state: Any, X: Any, y: Any) -> None:
         self.step, self.model, self.state, self.X, self.y = step, model, state, X, y
+        self.before: tuple[Any, Any, Any, Any] | None = None  # model, state and batch of the last step
         self.results: dict[str, NDArray[Any]] = {}
         self.told: tuple[Told, ...] = ()
 
@@ -168,10 +180,18 @@ class PlainSession:
                 kept = self.step.keep_statistics(results, list(replaced.values()), [after[i] for i in replaced])
                 for i, value in zip(replaced, kept, strict=True):
                     after[i] = value
+                self.before = self.model, self.state, X, y
                 self.model, self.state = rebuild(put_numbers(leaves, after)), state
                 told.append(results)
         self.results, self.told = stack(told), join_told(watched)
         return self.results["loss"].astype(np.float64)
+
+    def step_back(self) -> tuple[Any, Any] | None:
+        """Go back to before the last step; see `Session.step_back`."""
+        if self.before is None:
+            return None
+        (self.model, self.state, X, y), self.before = self.before, None
+        return X, y
 
     def values(self) -> tuple[Any, Any]:
         """Return the model and the state after the last step."""

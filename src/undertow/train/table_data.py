@@ -133,6 +133,8 @@ def _load(settings: TableSettings) -> Table:
     size = sum(file.stat().st_size for file in files if file.is_file())
     if settings.memory is not None and not 1 <= settings.memory < math.inf:
         raise ArgumentError(f"--memory {settings.memory:g}: give MB, 1 or more.")
+    if settings.cache is not None and not settings.cache.strip():
+        raise ArgumentError(f"--cache {settings.cache!r}: give the name of a folder for encoded rows, such as rows.")
     settings = replace(settings, data_digest=_check_digest(settings, files), data_bytes=size)
     if not examples and (several or takes_more(files[0], find_reading(settings.memory))):
         return _load_streamed(replace(settings, memory=settings.memory or (MEMORY + OWN) / _MB))

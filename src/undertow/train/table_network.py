@@ -12,7 +12,7 @@ from undertow import nn, optim
 from undertow.errors import ArgumentError
 from undertow.nn.configured import settings_of
 from undertow.nn.layers import AUTO
-from undertow.train.choices import Choice, choose_average
+from undertow.train.choices import Choice, choose_average, share_dropout
 from undertow.train.plan import Plan, read_count
 from undertow.train.stopping import EarlyStopping
 from undertow.train.table_rate import make_optimizer, make_plateau
@@ -59,7 +59,7 @@ def complete(settings: TableSettings, choice: Choice, classifies: bool, n_rows: 
         validation=0.0, scaling="auto", categories="one_hot", min_count=1, dates="auto", decimal="auto", seed=0,
         dtype="float32", hidden=choice.hidden, activation=choice.activation, norm="none", residual=False,
         init=AUTO, noise=0.0, output_activation="none", start_at_frequencies=False,
-        dropout=_share_dropout(choice.dropout, settings.hidden),
+        dropout=share_dropout(choice.dropout, len(choice.hidden if settings.hidden is None else settings.hidden)),
         loss="categorical_cross_entropy" if classifies else "mean_squared_error",
         optimizer=name, rate=rate, decay=None if "decay" in rule else decay,
         schedule="constant" if plain else choice.schedule,
@@ -70,12 +70,6 @@ def complete(settings: TableSettings, choice: Choice, classifies: bool, n_rows: 
     )  # fmt: skip
     found = settings.over(chosen)
     return replace(found, average=choose_average(n_rows, found.epochs)) if found.average is None else found
-
-
-def _share_dropout(usual: float, hidden: list[int] | None) -> float:
-    """The dropout of each hidden layer: the more than two they are, the less, for their noise adds up."""
-    n = 2 if hidden is None else len(hidden)
-    return round(usual * min(1.0, 2 / n), 3) if n else 0.0
 
 
 def usual_rate(name: str) -> float:

@@ -46,7 +46,7 @@ def try_other(first: Run, settings: TableSettings, table: Table, progress: bool,
     loss, most = _measure(first, settings, table), find_spread(settings, table)
     trained = 0.0 if table.classifies else _squares(first, table.train)
     chosen: dict[str, Any] | None = choose_other_of_many(
-        table.n_rows, settings.dropout or 0.0, _ended_early(first, settings)
+        table.n_rows, settings.dropout or 0.0, _ended_early(first, settings), len(settings.hidden or ())
     )
     if chosen is None:
         chosen = choose_beside(settings, table, loss / (most or 1.0), trained / (most or 1.0))

@@ -44,22 +44,22 @@ def make_schedule(settings: TableSettings, n_rows: int | None) -> Any:
     if not 0 <= (settings.warmup or 0) < math.inf:
         raise ArgumentError(f"--warmup {settings.warmup:g}: give a number of epochs, 0 or more.")
     name, record = _read_schedule(settings.schedule or "constant")
-    batch = (settings.batch_size or 64) * (settings.accumulate or 1)
-    per_epoch = None if n_rows is None else math.ceil(n_rows / batch)
-    rise = round((settings.warmup or 0) * (per_epoch or 1000))
+    batches = None if n_rows is None else math.ceil(n_rows / (settings.batch_size or 64))  # of an epoch
+    each = settings.accumulate or 1  # batches of an update: schedules count updates
+    rise = round((settings.warmup or 0) * (1000 if batches is None else batches / each))
     if name == ON_PLATEAU:
-        name, record = _on_plateau(settings, n_rows, rise)
+        name, record = _on_plateau(settings, batches, rise)
     make = optim.SCHEDULES[name]
     if make is optim.constant and not rise:
         optim.constant(rate or 0)
         return rate
     taken = _taken(make)
-    total = settings.steps
-    if total is None and per_epoch is not None and settings.epochs is not None:
-        total = per_epoch * settings.epochs
+    ends = [] if settings.steps is None else [settings.steps]
+    ends += [] if batches is None or settings.epochs is None else [batches * settings.epochs]
     if "steps" in taken and "steps" not in record:
-        if total is None:
+        if not ends:
             raise ArgumentError(f"--schedule {settings.schedule}: how many steps? Give --epochs or --steps.")
+        total = min(ends) // each
         rise = min(rise, total // 2)
         record["steps"] = max(total - rise, 2)
     if "rate" in taken:
@@ -138,17 +138,17 @@ def with_reductions(settings: TableSettings, trainer: Trainer) -> TableSettings:
     return replace(settings, refit_reductions=list(plateau.reductions))
 
 
-def _on_plateau(settings: TableSettings, n_rows: int | None, rise: int) -> tuple[str, dict[str, Any]]:
+def _on_plateau(settings: TableSettings, batches: int | None, rise: int) -> tuple[str, dict[str, Any]]:
     """The schedule beside `make_plateau`, or, where the reductions are known, the one that makes them."""
     plateau = make_plateau(replace(settings, refit_reductions=None), held=False)
     assert plateau is not None
-    if not settings.refit_reductions or n_rows is None:
+    if not settings.refit_reductions or batches is None:
         return "constant", {}
-    steps, scale = math.ceil(n_rows / (settings.batch_size or 64)), 1.0
+    scale = 1.0
     rates: dict[int, float] = {0: scale}
     for epoch in settings.refit_reductions:
         scale = max(scale * plateau.factor, min(scale, plateau.min_scale))
-        rates[max(1, epoch * steps // (settings.accumulate or 1) - rise)] = scale  # what rises is not lowered as well
+        rates[max(1, epoch * batches // (settings.accumulate or 1) - rise)] = scale  # what rises is not lowered as well
     return "piecewise", {"rates": [(settings.rate or 0) * x for x in rates.values()], "boundaries": [*rates][1:]}
 
 

@@ -20,7 +20,7 @@ from undertow.train.average import Average, model_kept
 from undertow.train.between import ask_again, compile_ahead, heed_callbacks, let_go, open_session, step_on, train_pieces
 from undertow.train.callbacks import EpochInfo, TrainInfo, read_hooks
 from undertow.train.derive import make_gradient, take_rows
-from undertow.train.diverged import Diverged, explain_end, explain_failure, explain_update, is_finite
+from undertow.train.diverged import Diverged, explain_end, explain_failure, explain_spoiled, explain_update, is_finite
 from undertow.train.forward import CHUNK
 from undertow.train.gradients import measure_gradients
 from undertow.train.interrupt import hold_interrupts, interrupt_once
@@ -117,6 +117,7 @@ class Trainer:
             bool(plan.progress), plan.epochs, self.feed.n_examples, steps=plan.steps, seconds=plan.seconds
         )
         self.started: float | None = None  # when the epoch began that is going on
+        self.session: Any = None  # what did the last steps, where they are not recorded
 
     @property
     def model(self) -> Any:
@@ -303,6 +304,7 @@ class Trainer:
                 session = heed_callbacks(self, session, piece)
         finally:
             self.run.model, self.state = session.values()
+        self.session = session if self.recorder is None and not self.feed.from_files else None
 
     def is_enough(self) -> bool:
         """Tell whether the steps or the seconds are used up, or a callback has asked to stop."""
@@ -327,6 +329,8 @@ class Trainer:
             except NotFinite as error:
                 self.note(error.losses, piece, rows[: len(error.losses) * size], {})
                 self.run.model, self.state = session.values()
+                if self.recorder is None and (told := explain_spoiled(self, session)):
+                    raise self.diverge(told) from None
                 origin = "" if self.recorder is None else self.recorder.fail(self, error)
                 raise self.diverge(explain_failure(self, error, origin)) from None
             self.note(losses, piece, rows[: len(losses) * size], session.results)
@@ -425,7 +429,7 @@ class Trainer:
             The loss before the step.
 
         Raises:
-            Diverged: the loss is not finite; the model stays as it was.
+            Diverged: the loss, or a gradient, is not finite; the model stays as it was.
             DataError, ShapeError: as `train`.
         """
         X, y = as_arrays((X, y), "batch")
