@@ -112,6 +112,8 @@ def _may_own(array: np.ndarray, x: Any) -> bool:
     """Tell whether an array may be one that was given: itself, in a tuple of those for results, or by ``__array__``."""
     if isinstance(x, list | tuple):
         return any(_may_own(array, part) for part in x)
+    if isinstance(x, type):  # np.float32, whose numbers are what has __array__
+        return False
     return _owner(x) is array or (hasattr(x, "__array__") and not isinstance(x, np.ndarray | np.generic | Tracer))
 
 
