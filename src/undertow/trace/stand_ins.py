@@ -27,10 +27,11 @@ Site = tuple[CodeType, int]  # a call in the user's code: its function and the i
 Exchange = tuple[Any, str, Any, Any]  # a module, class or dict of names, a name, what it means, what it shall mean
 
 _ARRAYS = ("array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray")
+# Makers take nothing that is to be joined; the lists of np.block are no arrays, they say what stands beside what.
 _MAKERS = ("zeros", "ones", "empty", "eye", "identity", "arange", "linspace", "logspace", "geomspace", "tri",
-           "zeros_like", "ones_like", "empty_like", "full_like")  # fmt: skip
+           "zeros_like", "ones_like", "empty_like", "full_like", "block")  # fmt: skip
 _OF_LISTS = ("stack", "concatenate", "hstack", "vstack", "dstack", "column_stack", "select", "choose", "lexsort",
-             "multi_dot", "block")  # fmt: skip
+             "multi_dot")  # fmt: skip
 _OF_SHAPES = ("reshape", "broadcast_to", "tile", "resize", "roll", "transpose", "moveaxis", "pad", "split",
               "array_split", "repeat", "piecewise")  # fmt: skip
 _ASKING_FIRST = ("take", "fill_diagonal", "place", "putmask", "put_along_axis")  # and no other argument
