@@ -35,6 +35,8 @@ _OF_LISTS = ("stack", "concatenate", "hstack", "vstack", "dstack", "column_stack
 _OF_SHAPES = ("reshape", "broadcast_to", "tile", "resize", "roll", "transpose", "moveaxis", "pad", "split",
               "array_split", "repeat", "piecewise")  # fmt: skip
 _ASKING_FIRST = ("take", "fill_diagonal", "place", "putmask", "put_along_axis")  # and no other argument
+# NumPy's modules of polynomials are plain Python, on arrays that np.array makes, as the user's functions are.
+POLYNOMIALS = os.path.join(os.path.dirname(np.__file__), "polynomial") + os.sep
 MOST_NUMBERS = 64  # arguments that are listed one by one; an array as an argument serves better, and is told of
 _MATH = ("exp", "expm1", "exp2", "log", "log1p", "log2", "log10", "sqrt", "cbrt", "sin", "cos", "tan", "asin", "acos",
          "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "pow", "hypot", "fabs", "degrees",
@@ -133,7 +135,9 @@ def _holds_traced(x: Any) -> bool:
 
 @functools.cache
 def _is_asked(file: str) -> bool:
-    """Tell whether code of a file is served: the user's, and what uses NumPy's arrays alone."""
+    """Tell whether code of a file is served: the user's, what uses NumPy's arrays alone, NumPy's polynomials."""
+    if file.startswith(POLYNOMIALS):
+        return True
     package = file.partition(f"site-packages{os.sep}")[2].partition(os.sep)[0]
     return is_user_code(file) and package not in ARRAYS_OF_THEIR_OWN
 
