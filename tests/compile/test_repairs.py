@@ -251,6 +251,17 @@ def test_whole_angles_are_unwrapped_by_whole_turns(period, dtype):
         np.testing.assert_allclose(found, wanted, rtol=1e-6, atol=1e-5, strict=True)
 
 
+@pytest.mark.filterwarnings("ignore:overflow")
+@pytest.mark.parametrize("period", [7.0, np.int64(7), np.int16(6), np.uint8(7), np.float32(7), np.float64(6.5)])
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int8, np.int64, np.float32, np.float64])
+def test_angles_and_periods_of_all_types_are_unwrapped_as_numpy_does(period, dtype):
+    x = np.array([[0, 100, 3], [90, 1, 0]]).astype(dtype)
+    for options in ({}, {"axis": 0}, {"discont": 4}):
+        wanted = np.unwrap(x, period=period, **options)
+        found = ut.compile(lambda x, options=options: np.unwrap(x, period=period, **options))(x)
+        np.testing.assert_allclose(found, wanted, rtol=1e-6, strict=True)
+
+
 @pytest.mark.parametrize(
     "options", [{}, {"ddof": 0}, {"ddof": 3}, {"bias": True}, {"fweights": [1]}, {"aweights": [0.5]}]
 )

@@ -31,7 +31,7 @@ def gradient(f: Any, *args: Any) -> Any:
         (lambda x: np.sin(x, out=OUTSIDE), ut.InPlaceError, r"x = np.sin\(…\)"),
         (lambda x: np.sin(x, casting="unsafe"), ut.UnsupportedError, "Call it without casting="),
         (lambda x: np.sin(x, dtype=np.int64), ut.UnsupportedError, "Convert with .astype"),
-        (lambda x: np.add.reduceat(x, [0, 1]), ut.UnsupportedError, r"np\.add\.reduceat"),
+        (lambda x: np.subtract.reduceat(x, [0, 1]), ut.UnsupportedError, r"np\.subtract\.reduceat"),
         (lambda x: np.maximum.reduce(x, where=[True, False, True]), ut.UnsupportedError, "needs initial="),
         (lambda x: np.add.reduce(x, out=np.zeros(2)), ut.ShapeError, r"gives \(\), .*of \(2,\) does not hold"),
         (lambda x: np.clip(x, 0, 1, out=OUTSIDE), ut.InPlaceError, r"x = np.clip\(…\)"),

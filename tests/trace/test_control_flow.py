@@ -286,6 +286,16 @@ def test_a_mask_without_values_is_told_with_its_remedy() -> None:
         ut.backprop(compress, X)
 
 
+def test_how_many_is_asked_of_an_argument_without_a_value() -> None:
+    """A number is bound before; a permutation is of positions."""
+    with pytest.raises(ut.ControlFlowError, match=r"n is an argument, .* functools.partial\(f, n=…\)"):
+        ut.compile(lambda x, n: np.arange(n) * x[0])(X, 3)
+    rng = np.random.default_rng(0)
+    for run in (ut.grad, ut.compile):
+        with pytest.raises(ut.UnsupportedError, match=r"write x\[rng.permutation\(len\(x\)\)\]"):
+            run(lambda x: rng.permutation(x)[0])(X)
+
+
 # ---- numbers and plain arrays, in either way -------------------------------------------------------
 
 
@@ -315,7 +325,17 @@ def add_to_element(x: Any) -> Any:
         (lambda x: exp(x[0]) + x[1], "`np.exp(x[0])`"),
         (lambda x: math.atan2(x[0], x[1]), "`np.arctan2(x[0], x[1])`"),
         (lambda x: math.lgamma(x[1]), "`scipy.special.gammaln(x[1])`"),
-        (lambda x: float(x[0]) * x[1], "To look at the number, print it."),
+        (
+            lambda x: float(x[0]) * x[1],
+            "float(x[0]) would lose the derivative of a traced number. Write `x[0]` itself.",
+        ),
+        (lambda x: complex(x[0]).real * x[1], "To look at the number, print it."),
+        (
+            lambda x: np.sum(np.arange(x[1])),
+            "np.arange takes plain numbers, which a traced number is not. Write `start",
+        ),
+        (lambda x: np.ma.array(x, mask=[0, 1, 0]).sum(), "np.ma.array takes plain numbers"),
+        (lambda x: sum(v for v in np.nditer(x)), "Write `for i in np.ndindex(x.shape)`, and x[i]."),
         (lambda x: np.sum(np.array([x[0], x[1]])), "`np.stack([x[0], x[1]])`"),
         (lambda x: np.sum(np.array([[x[0], x[1]], [0.0, x[0]]])), "`np.block([[x[0], x[1]], [0.0, x[0]]])`"),
         (lambda x: np.sum(np.r_[x, 1.0]), "`np.hstack([x, 1.0])`"),

@@ -174,3 +174,22 @@ def test_an_array_that_is_filled_keeps_what_it_held(made, start):
     wanted = run(expression, VECTOR, fill.format(f"{made}.astype(float)"))
     value, slope = ut.value_and_grad(lambda x: np.sum(run(expression, None, fill.format(start))(x)))(VECTOR)
     assert value == wanted.sum() and slope.tolist() == [2.0, 0.0, 0.0]
+
+
+def test_blocks_stand_beside_each_other_where_their_parts_are_joined() -> None:
+    """The lists of np.block are no arrays: joined, blocks of one size would be a stack."""
+
+    def f(x):
+        A = np.array([[x[0], 1.0], [0.5, x[1]]])
+        equal = np.block([[A, 2 * A @ A], [A + 1, np.eye(2)]])
+        other = np.block([[A, x[0] * np.ones((2, 1))], [np.array([1.0, x[1]]), 1.0]])
+        filled = np.block([np.zeros(1), np.ones(2)])
+        filled[1:] *= x
+        return np.linalg.det(equal) + np.linalg.det(other) + np.sum(filled**2)
+
+    x = np.array([0.7, 1.3])
+    slopes = [(f(x + h) - f(x - h)) / 2e-6 for h in 1e-6 * np.eye(2)]
+    for run in (ut.value_and_grad(f), ut.value_and_grad(f, compile=True)):
+        value, gradient = run(x)
+        np.testing.assert_allclose(value, f(x), rtol=1e-12)
+        np.testing.assert_allclose(gradient, slopes, rtol=1e-7)

@@ -84,3 +84,57 @@ def test_an_array_from_outside_is_not_written_to() -> None:
             with pytest.raises(ut.InPlaceError, match=r"test_outputs.py:\d+.* plain NumPy array"):
                 run(X)
     assert not kept.any()
+
+
+def by_position(x: Any) -> Any:
+    b, c, i = np.zeros(3), np.zeros(3, dtype=np.float64), np.zeros(3, np.int64)
+    A = np.outer(x, x)
+    A.sum(0, None, b)
+    np.mean(A, 0, None, c)
+    np.argmax(A, 1, i)
+    np.cumsum(b * c, 0, None, b)
+    c.clip(0.2, 0.8, c)
+    np.dot(A, x, out := np.empty(3))
+    np.max(A[:, :2], 1, np.broadcast_to(c, (3,)).copy())
+    whole, part = np.empty(3), np.empty(3)
+    np.modf(3 * x, part, whole)
+    np.divmod(b, x + 0.2, out=(None, c))
+    return np.sum(b * c) + out @ part + whole @ x + i @ x
+
+
+def test_an_output_may_stand_among_the_positional_arguments() -> None:
+    for found in (ut.value_and_grad(by_position)(X), ut.value_and_grad(by_position, compile=True)(X)):
+        np.testing.assert_allclose(found[0], by_position(X), rtol=1e-12)
+        np.testing.assert_allclose(found[1], by_differences(by_position), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: np.zeros(3, np.float32),
+        lambda: np.zeros(3, dtype=np.float32),
+        lambda: np.full((3,), 2.0, dtype=np.float64),
+        lambda: np.array([0, 0, 0], dtype=np.float32),
+    ],
+)
+def test_an_array_whose_type_is_told_by_a_class_takes_traced_values(make: Any) -> None:
+    def f(x: Any) -> Any:
+        out = make()
+        out[0], out[1:] = x[0] * x[1], x[1:]
+        return np.sum(out**2)
+
+    for run in (ut.value_and_grad(f), ut.value_and_grad(f, compile=True)):
+        value, gradient = run(X)
+        np.testing.assert_allclose(value, f(X), rtol=1e-6)
+        np.testing.assert_allclose(
+            gradient, [2 * X[0] * X[1] ** 2, 2 * X[0] ** 2 * X[1] + 2 * X[1], 2 * X[2]], rtol=1e-6
+        )
+
+
+@pytest.mark.parametrize("out", [(), [], 3, (None, None)])
+def test_an_output_that_is_no_array_is_told_of(out: Any) -> None:
+    calls = [lambda x: np.sum(x, out=out), lambda x: np.cumsum(x, out=out), lambda x: np.mean(x, 0, None, out)]
+    for f in calls:
+        for run in (ut.grad(f), ut.compile(f)):
+            with pytest.raises(ut.ArgumentError, match=r"test_outputs.py:\d+: np\.\w+\(…, out=.*Leave out= out"):
+                run(X)

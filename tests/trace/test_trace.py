@@ -241,7 +241,7 @@ UNKNOWN: dict[str, tuple[Any, str]] = {
     "polydiv": (lambda x: np.polydiv(x[0], x[1]), r"np\.polydiv cannot"),
     "exp where": (lambda x: np.exp(x, where=np.ones(3, bool)), r"np\.exp\(.*where="),
     "exp dtype": (lambda x: np.exp(x, dtype=np.float32), r"np\.exp\(.*dtype="),
-    "sum out": (lambda x: np.sum(x, 0, None, np.zeros(3)), r"np\.sum\(.*out="),
+    "subtract reduceat": (lambda x: np.subtract.reduceat(x, [0, 1]), r"np\.subtract\.reduceat"),
 }
 
 

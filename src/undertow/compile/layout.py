@@ -188,11 +188,9 @@ class Layout:
         op: Any = node.op
         if self.fallback != "numpy":
             where = f" ({node.line})" if node.line else ""
-            odd = next((x.spec.dtype for x in (*node.inputs, node) if kind_of(x.spec.dtype) is None), None)
-            remedy = "Write it in other operations" if odd is None else f"Give {_instead(odd)} instead of {odd}"
             raise UnsupportedError(
                 f"{op.name}{where} of {', '.join(str(x.spec) for x in node.inputs)} does not compile. "
-                f'{remedy}, or pass fallback="numpy", which lets NumPy do it between the kernels.'
+                f'{_remedy(node)}, or pass fallback="numpy", which lets NumPy do it between the kernels.'
             )
         reads = [self.reader.read(x) for x in node.inputs]
         self.plan.read_by_numpy[node] = [(self.buffer(access.base), access) for access in reads]
@@ -200,6 +198,16 @@ class Layout:
         self.plan.portable = False
         call = Call("numpy", [], f"{op.name} by NumPy", node=node, target=self.buffer(node), item=self.now)
         self.plan.calls.append(call)
+
+
+def _remedy(node: Node) -> str:
+    """Say what to write instead of an operation that does not compile."""
+    odd = next((x.spec.dtype for x in (*node.inputs, node) if kind_of(x.spec.dtype) is None), None)
+    if odd is not None:
+        return f"Give {_instead(odd)} instead of {odd}"
+    if getattr(node.op, "name", "") == "power":  # where NumPy looks for exponents below 0, and ends in an error
+        return "NumPy refuses whole numbers exponents below 0, which are not known here: give it floats, as in 2.0 ** n"
+    return "Write it in other operations"
 
 
 def _instead(dtype: np.dtype[Any]) -> str:

@@ -19,7 +19,9 @@ from undertow.primitives import signal as signal
 from undertow.primitives import split as split
 from undertow.primitives import take as take
 from undertow.primitives import trigonometric as trigonometric
+from undertow.primitives import ufunc_folds as ufunc_folds
 from undertow.primitives import ufunc_methods as ufunc_methods
+from undertow.primitives import ufunc_segments as ufunc_segments
 from undertow.primitives import unwrap as unwrap
 from undertow.primitives import write as write
 from undertow.primitives.arithmetic import (

@@ -345,6 +345,10 @@ for _name, _sign in (("fftshift", ""), ("ifftshift", "-")):
     REFUSED[f"np.fft.{_name}"] = (
         f"np.fft.{_name} cannot be traced. Write np.roll(x, {_sign}(x.shape[axis] // 2), axis) for each axis."
     )
+REFUSED[np.may_share_memory] = REFUSED[np.shares_memory] = (
+    "np.may_share_memory and np.shares_memory ask for memory, and while a function is traced there is none. Where "
+    "rng.permutation(x) or rng.shuffle(x) asks, write x[rng.permutation(len(x))]."
+)
 REFUSED[np.linalg.eig] = REFUSED[np.linalg.eigvals] = (
     "np.linalg.eig and np.linalg.eigvals have complex results, and complex numbers are out of scope for now. "
     "For a symmetric matrix use np.linalg.eigh or np.linalg.eigvalsh."

@@ -1,4 +1,4 @@
-"""The methods of ufuncs: reduce, accumulate and outer, of those where people use them."""
+"""The methods of ufuncs that NumPy functions do: reduce and accumulate; and outer, of those where people use it."""
 
 from __future__ import annotations
 
@@ -256,6 +256,6 @@ def _answer_outer(ufunc: np.ufunc) -> None:
 for _ufunc in (
     np.add, np.subtract, np.multiply, np.divide, np.power, np.maximum, np.minimum, np.fmax, np.fmin, np.hypot,
     np.arctan2, np.logaddexp, np.remainder, np.floor_divide, np.greater, np.greater_equal, np.less, np.less_equal,
-    np.equal, np.not_equal,
+    np.equal, np.not_equal, np.float_power, np.fmod, np.copysign, np.logaddexp2, np.logical_and, np.logical_or,
 ):  # fmt: skip
     _answer_outer(_ufunc)

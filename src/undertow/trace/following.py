@@ -21,7 +21,7 @@ import numpy as np
 
 from undertow.errors import InPlaceError, RefusedError
 from undertow.trace.place import Place, place_in, show
-from undertow.trace.stand_ins import Exchange, Following, Site, find_exchanges, now, numpys
+from undertow.trace.stand_ins import POLYNOMIALS, Exchange, Following, Site, find_exchanges, now, numpys
 from undertow.trace.tracer import Trace, Tracer
 from undertow.trace.where import is_user_code
 
@@ -132,10 +132,11 @@ def _lost(error: BaseException, trace: Trace) -> RefusedError | None:
 
 
 def _failing(error: Exception) -> Place:
-    """Return the innermost place in the user's code that an error went through."""
+    """Return the innermost place in the user's code, or in NumPy's polynomials, that an error went through."""
     trace, found = error.__traceback__, Place("", None)
     while trace is not None:
-        if is_user_code(trace.tb_frame.f_code.co_filename):
+        file = trace.tb_frame.f_code.co_filename
+        if is_user_code(file) or file.startswith(POLYNOMIALS):
             found = place_in(trace.tb_frame, trace.tb_lasti, trace.tb_lineno)
         trace = trace.tb_next
     return found

@@ -12,7 +12,7 @@ import numpy as np
 from undertow.errors import InPlaceError, UndertowError, UnsupportedError
 from undertow.graph import INPUT
 from undertow.primitives import Traced
-from undertow.trace.place import Place, here, place_in, shorten
+from undertow.trace.place import Place, called, here, place_in, shorten
 from undertow.trace.where import LIBRARIES, is_library, is_ours, user_frame
 
 _NORMAL: Final = (
@@ -79,6 +79,21 @@ def _draws(who: str, place: Place) -> UndertowError | None:
         f"numbers that depend on nothing outside, pass them as an argument, and compute with them: `mean + deviation "
         f"* noise` for a normal distribution."
     )
+
+
+def takes_numbers(who: str, place: Place, node: ast.Call) -> UndertowError | None:
+    """Counts, masked arrays and NumPy's iterators, which have plain numbers whatever they are made of."""
+    name = called(node)
+    if name == "arange":
+        way = "Write `start + step * np.arange(n)`, with a number n that depends on no value"
+    elif name in ("nditer", "ndenumerate"):
+        way = "Write `for i in np.ndindex(x.shape)`, and x[i]"
+    elif isinstance(node.func, ast.Attribute) and place.value(node.func.value) is np.ma:
+        name = f"ma.{name}"
+        way = "Write `np.where(mask, 0, x)` for what a sum is to leave out, and count the others by `np.sum(~mask)`"
+    else:
+        return None
+    return InPlaceError(f"{place.start}: np.{name} takes plain numbers, which {who} is not. {way}.")
 
 
 def _table(who: str, place: Place) -> UndertowError | None:

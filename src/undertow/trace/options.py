@@ -1,13 +1,15 @@
-"""The options of ufuncs: dtype= is a conversion before the call, the others are refused with the way out."""
+"""The options of calls: where a result is written to, and of ufuncs, whose dtype= is a conversion before the call."""
 
 from __future__ import annotations
 
+import functools
+import inspect
 from typing import Any
 
 import numpy as np
 
 from undertow import primitives as P
-from undertow.errors import UnsupportedError
+from undertow.errors import ArgumentError, UnsupportedError
 from undertow.trace.remedy import lost_output
 from undertow.trace.where import user_line
 
@@ -16,12 +18,8 @@ def with_options(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> t
     """Return the arguments of a ufunc's call that does what these options say, without any.
 
     Raises:
-        InPlaceError: a traced value would be written into a plain array.
         UnsupportedError: an option that cannot be traced; names the function, the option and the way out.
     """
-    out = options.get("out")
-    if out is not None and isinstance(out[0], np.ndarray):
-        raise lost_output(name, out[0])
     dtype = options.get("dtype")
     usual = {"dtype": dtype, "where": True, "casting": "same_kind", "order": "K", "subok": True}
     option = next(
@@ -47,3 +45,33 @@ def with_options(name: str, args: tuple[Any, ...], options: dict[str, Any]) -> t
             f"{user_line()}: {name}(…, dtype={wanted}) cannot be traced. Convert with .astype instead."
         )
     return tuple(P.astype(x, dtype=wanted) for x in args)
+
+
+@functools.cache
+def place_of_out(answer: P.Answer) -> int | None:
+    """Where ``out`` stands among the arguments of a NumPy function; None where it has to be named, or there is none."""
+    for function in (answer.apply, answer.function):
+        try:
+            parameters = list(inspect.signature(function).parameters.values())
+        except ValueError:  # of a function in C that tells nothing
+            continue
+        for place, parameter in enumerate(parameters):
+            if parameter.name == "out":
+                return place if parameter.kind is parameter.POSITIONAL_OR_KEYWORD else None
+    return None
+
+
+def check_output(name: str, out: Any) -> None:
+    """See that a traced result can be written into what ``out=`` was given.
+
+    Raises:
+        InPlaceError: a traced value would be written into a plain array.
+        ArgumentError: it is no array.
+    """
+    if isinstance(out, np.ndarray):
+        raise lost_output(name, out)
+    if not isinstance(out, P.Traced):
+        raise ArgumentError(
+            f"{user_line()}: {name}(…, out={out!r}): out= is the array that takes the result. Leave out= out, or give "
+            "it an array."
+        )

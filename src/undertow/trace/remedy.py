@@ -13,7 +13,7 @@ import numpy as np
 from undertow import primitives as P
 from undertow.errors import ControlFlowError, InPlaceError, RefusedError, ShapeError, UndertowError, UnsupportedError
 from undertow.graph import INPUT, Node, ancestors, show_shape
-from undertow.trace.foreign import meets_foreign, scipy_remedy
+from undertow.trace.foreign import meets_foreign, scipy_remedy, takes_numbers
 from undertow.trace.joining import write_array, write_call, write_grid, write_operand, write_start, write_unasked
 from undertow.trace.place import Place, called, here, show
 
@@ -53,7 +53,7 @@ def unknown_value(tracer: Any, wish: str) -> UndertowError:
     """Make the error for asking for a value where only shapes are traced."""
     place, node = here(), tracer._node
     end = "(ut.grad sees values; ut.backprop does not.)"
-    asked = place.expression
+    asked, verb = place.expression, "are" if wish == "the values" else "is"
     computed = place.math_function() is not None or (isinstance(asked, ast.Call) and called(asked) == "float")
     if wish == "the number" and node.op is INPUT and node.spec.weak and not computed:  # for range(n) or np.zeros(n)
         name = node.name if node.name and node.name.isidentifier() else "n"
@@ -62,7 +62,8 @@ def unknown_value(tracer: Any, wish: str) -> UndertowError:
             f"before, with functools.partial(f, {name}=…), or let f read it from outside. {end}"
         )
     return ControlFlowError(
-        f"{place.start}: {wish} of {name_of(tracer)} is not known while only shapes are traced. {advice(place)} {end}"
+        f"{place.start}: {wish} of {name_of(tracer)} {verb} not known while only shapes are traced. {advice(place)} "
+        f"{end}"
     )
 
 
@@ -231,9 +232,15 @@ def _lost_number(tracer: Any, place: Place) -> UndertowError:
     foreign = meets_foreign(tracer, name_of(tracer), place)
     if foreign is not None:
         return foreign
+    node = place.expression
+    what, way = (
+        "float(x), math functions and a[i] = x on a plain NumPy array",
+        "Use the value itself, and NumPy's functions.",
+    )
+    if isinstance(node, ast.Call) and called(node) == "float" and len(node.args) == 1:
+        what, way = show(node), f"Write `{show(node.args[0])}` itself."
     return InPlaceError(
-        f"{place.start}: float(x), math functions and a[i] = x on a plain NumPy array would lose the derivative of "
-        f"{name_of(tracer)}. Use the value itself, and NumPy's functions. To look at the number, print it."
+        f"{place.start}: {what} would lose the derivative of {name_of(tracer)}. {way} To look at the number, print it."
     )
 
 
@@ -252,7 +259,9 @@ def lost_array(tracer: Any) -> UndertowError:
     if place.calls("take") and isinstance(node, ast.Call) and len(node.args) > 1:
         return _plain_index(tracer, place, node.args[0], node.args[1])
     if tracer.dtype.kind != "f":
-        return _followed(unknown_value(tracer, "the values"), ())
+        return _followed(unknown_value(tracer, "the values" if tracer.ndim else "the number"), ())
+    if isinstance(node, ast.Call) and (told := takes_numbers(name_of(tracer), place, node)) is not None:
+        return told
     foreign = meets_foreign(tracer, name_of(tracer), place)
     if foreign is not None:
         return foreign

@@ -27,13 +27,16 @@ Site = tuple[CodeType, int]  # a call in the user's code: its function and the i
 Exchange = tuple[Any, str, Any, Any]  # a module, class or dict of names, a name, what it means, what it shall mean
 
 _ARRAYS = ("array", "asarray", "asanyarray", "ascontiguousarray", "asfortranarray")
+# Makers take nothing that is to be joined; the lists of np.block are no arrays, they say what stands beside what.
 _MAKERS = ("zeros", "ones", "empty", "eye", "identity", "arange", "linspace", "logspace", "geomspace", "tri",
-           "zeros_like", "ones_like", "empty_like", "full_like")  # fmt: skip
+           "zeros_like", "ones_like", "empty_like", "full_like", "block")  # fmt: skip
 _OF_LISTS = ("stack", "concatenate", "hstack", "vstack", "dstack", "column_stack", "select", "choose", "lexsort",
-             "multi_dot", "block")  # fmt: skip
+             "multi_dot")  # fmt: skip
 _OF_SHAPES = ("reshape", "broadcast_to", "tile", "resize", "roll", "transpose", "moveaxis", "pad", "split",
               "array_split", "repeat", "piecewise")  # fmt: skip
 _ASKING_FIRST = ("take", "fill_diagonal", "place", "putmask", "put_along_axis")  # and no other argument
+# NumPy's modules of polynomials are plain Python, on arrays that np.array makes, as the user's functions are.
+POLYNOMIALS = os.path.join(os.path.dirname(np.__file__), "polynomial") + os.sep
 MOST_NUMBERS = 64  # arguments that are listed one by one; an array as an argument serves better, and is told of
 _MATH = ("exp", "expm1", "exp2", "log", "log1p", "log2", "log10", "sqrt", "cbrt", "sin", "cos", "tan", "asin", "acos",
          "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "pow", "hypot", "fabs", "degrees",
@@ -112,6 +115,8 @@ def _may_own(array: np.ndarray, x: Any) -> bool:
     """Tell whether an array may be one that was given: itself, in a tuple of those for results, or by ``__array__``."""
     if isinstance(x, list | tuple):
         return any(_may_own(array, part) for part in x)
+    if isinstance(x, type):  # np.float32, whose numbers are what has __array__
+        return False
     return _owner(x) is array or (hasattr(x, "__array__") and not isinstance(x, np.ndarray | np.generic | Tracer))
 
 
@@ -130,7 +135,9 @@ def _holds_traced(x: Any) -> bool:
 
 @functools.cache
 def _is_asked(file: str) -> bool:
-    """Tell whether code of a file is served: the user's, and what uses NumPy's arrays alone."""
+    """Tell whether code of a file is served: the user's, what uses NumPy's arrays alone, NumPy's polynomials."""
+    if file.startswith(POLYNOMIALS):
+        return True
     package = file.partition(f"site-packages{os.sep}")[2].partition(os.sep)[0]
     return is_user_code(file) and package not in ARRAYS_OF_THEIR_OWN
 

@@ -28,7 +28,7 @@ from undertow.graph import CONSTANT, INPUT, Dim, NeedsConcreteSize, Node, Size, 
 from undertow.trace.failure import explain_failure, locate_index, refuse
 from undertow.trace.methods import ArrayMethods
 from undertow.trace.naming import name_values
-from undertow.trace.options import with_options
+from undertow.trace.options import place_of_out, with_options
 from undertow.trace.place import is_only_looked_at
 from undertow.trace.remedy import ambiguous, is_given, lost_number, unknown_count, unknown_value
 from undertow.trace.returns import unheard
@@ -221,9 +221,8 @@ class Tracer(InPlace, PlainArrays, np.lib.mixins.NDArrayOperatorsMixin, ArrayMet
             return self._apply(getattr(ufunc, method), args, kwargs)
         if kwargs and ufunc.signature and ufunc in P.FUNCTIONS:  # np.vecdot(…, axis=0): not element by element
             return self._apply(ufunc, args, kwargs)
-        if kwargs and isinstance(out := kwargs.get("out", (None,))[0], Tracer) and ufunc.nout == 1:
-            rest = {key: value for key, value in kwargs.items() if key not in ("out", "where")}
-            return out._take(self.__array_ufunc__(ufunc, method, *args, **rest), kwargs.get("where", True))
+        if kwargs and kwargs.get("out") is not None:
+            return self._call_into(ufunc, args, kwargs)
         if kwargs:
             args = with_options(P.name_of(ufunc), args, kwargs)
         primitive = P.UFUNCS.get(ufunc)
@@ -235,9 +234,11 @@ class Tracer(InPlace, PlainArrays, np.lib.mixins.NDArrayOperatorsMixin, ArrayMet
         return self._apply(function, args, kwargs)
 
     def _apply(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        answer = P.FUNCTIONS.get(function)
+        if len(args) > 1 and answer is not None and (place := place_of_out(answer)) is not None and place < len(args):
+            args, kwargs = args[:place], {**kwargs, "out": args[place]}
         if kwargs and kwargs.get("out") is not None:
             return self._apply_into(function, args, kwargs)
-        answer = P.FUNCTIONS.get(function)
         if answer is None and (exchanged := getattr(function, "stands_for", None)) is not None:
             return self._apply(exchanged, args, kwargs)
         if answer is None and isinstance(function, np.ufunc) and P.load_scipy():

@@ -13,7 +13,8 @@ from undertow import primitives as P
 from undertow.errors import DTypeError, NumberError, PositionError, ShapeError, UnsupportedError
 from undertow.graph import Node, show_shape
 from undertow.trace.failure import locate_index
-from undertow.trace.remedy import lost_output, unknown_count
+from undertow.trace.options import check_output
+from undertow.trace.remedy import unknown_count
 from undertow.trace.views import UNSURE, View, forbid, is_number, write
 from undertow.trace.where import locate, user_line
 
@@ -79,12 +80,23 @@ class InPlace:
         new = new if where is True else np.where(where, new, self)
         return self._write(np.broadcast_to(new, self.shape) if P.shape_of(new) != P.shape_of(self) else new)
 
+    def _call_into(self: Any, ufunc: np.ufunc, args: Any, kwargs: dict[str, Any]) -> Any:
+        """Call a ufunc that writes its results into arrays, ``out=``; of several results some may be arrays of ours."""
+        outputs, where = kwargs["out"], kwargs.get("where", True)
+        for out in outputs:
+            if out is not None:
+                check_output(P.name_of(ufunc), out)
+        rest = {key: value for key, value in kwargs.items() if key not in ("out", "where")}
+        made = self.__array_ufunc__(ufunc, "__call__", *args, **rest)
+        results = made if ufunc.nout > 1 else (made,)
+        taken = [new if out is None else out._take(new, where) for new, out in zip(results, outputs, strict=True)]
+        return tuple(taken) if ufunc.nout > 1 else taken[0]
+
     def _apply_into(self: Any, function: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         """Call a function of NumPy's that writes its result into an array, ``out=x``, and return that."""
         out, name = kwargs["out"], P.name_of(function)
-        out = out[0] if isinstance(out, tuple) else out
-        if isinstance(out, np.ndarray):
-            raise lost_output(name, out)
+        out = out[0] if isinstance(out, tuple) and len(out) == 1 else out
+        check_output(name, out)
         result = self._apply(function, args, {key: value for key, value in kwargs.items() if key != "out"})
         shapes, dtypes = [P.shape_of(x) for x in (result, out)], [P.dtype_of(x) for x in (result, out)]
         if shapes[0] != shapes[1]:
