@@ -347,6 +347,8 @@ class OwnRecorder:
             given = list(zip(graph.inputs, numbers, strict=True))[len(weights) :]
             layers = find_products(graph.outputs[0], graph.nodes, weights, [""] * len(weights))
             named = dict(zip(self.gradient.products, layers, strict=False))
+            paths = number_paths(params)
+            facts["fan_in"] = {paths[x.weights]: x.fan_in for x in layers if x.weights is not None}
             facts["outputs"] = list(
                 dict.fromkeys(find_outputs(graph, weights, seen) + last_products(named, graph.nodes))
             )
