@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from undertow.flow.layers import FlowLayer
 from undertow.flow.program import made_of, unmoved
 from undertow.flow.record import Flow
-from undertow.graph import CONSTANT, INPUT, Node, ancestors
+from undertow.graph import CONSTANT, INPUT, Graph, Node, ancestors, evaluate
 
 Array = NDArray[Any]
 KIND: Final = "product"  # of a layer that was found in a program
@@ -255,6 +255,23 @@ def _by_reading(found: Iterable[Product]) -> dict[Any, Product]:
         seen[key] = n = seen.get(key, 0) + 1
         made[key, n] = x
     return made
+
+
+def values_given(graph: Graph, numbers: Sequence[Any], found: Mapping[str, Product]) -> dict[str, Any]:
+    """Compute what layers are given, which may be made of what the one before gives, as by pooling.
+
+    Args:
+        graph: the program of the loss in which they were found.
+        numbers: what it is given.
+        found: the layers, by their names.
+
+    Returns:
+        The arrays, (examples, …, inputs), by the names; without those of layers whose units come first.
+
+    Source: derived here.
+    """
+    known = {name: x.given for name, x in found.items() if x.given is not None and not x.turned}
+    return dict(zip(known, evaluate(graph, numbers, list(known.values())), strict=True))
 
 
 def last_products(found: Mapping[str, Product], nodes: Sequence[Node]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Loops of one's own whose layers stand beside one another, and whose batches look alike at a glance."""
+"""Loops of one's own whose layers stand beside one another or pool, and whose batches look alike at a glance."""
 
 import numpy as np
 import pytest
@@ -54,3 +54,36 @@ def test_batches_of_rows_that_are_nearly_all_0_are_not_taken_for_one():
     rng = np.random.default_rng(0)
     a, b = (np.eye(1000)[rng.integers(0, 1000, 64)] for _ in range(2))
     assert held_of([a]) != held_of([b]) and held_of([a]) == held_of([a.copy()])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_units_that_are_off_because_pooled_inputs_are_alike_are_no_dead_ones(seed):
+    """The largest of many positions is above 0 for all examples, and much alike: of random directions of such inputs a
+    third have no example on their side, of what is pooled next to none."""
+    rng = np.random.default_rng(seed)
+    signals = rng.standard_normal((400, 24))
+    y = signals[:, 1:].max(axis=1, keepdims=True) - signals[:, :-1].min(axis=1, keepdims=True)
+    windows = np.arange(22)[:, None] + np.arange(3)
+
+    def loss(params, X, y):
+        h = np.maximum(X[:, windows] @ params["kernel"], 0).max(axis=1)
+        h = np.maximum(h @ params["W"] + params["b"], 0)
+        return np.mean((h @ params["out"] + params["c"] - y) ** 2)
+
+    params = {
+        "kernel": rng.standard_normal((3, 16)) * np.sqrt(2 / 3),
+        "W": rng.standard_normal((16, 16)) * np.sqrt(2 / 16),
+        "b": np.zeros(16),
+        "out": rng.standard_normal((16, 1)) / 8,
+        "c": np.full(1, y.mean()),
+    }
+    measured = ut.flow.recorded(loss)
+    for _ in range(80):
+        rows = rng.permutation(400)[:64]
+        gradient = measured(params, signals[rows], y[rows])[1]
+        params = ut.trees.map(lambda p, g: p - 0.01 * g, params, gradient)
+    first = measured.flow.looks[0].layers[1]
+    pooled = np.maximum(signals[:, windows] @ params["kernel"], 0).max(axis=1)
+    share = np.mean((pooled[:64] @ rng.standard_normal((16, 4000)) <= 0).all(axis=0))
+    assert first["dead"] >= 3 and first["dead_by_nature"] == pytest.approx(share, abs=0.12)
+    assert "dead-units" not in [x.kind for x in measured.findings]
