@@ -143,7 +143,7 @@ def test_of_parameters_that_meet_what_they_made_the_first_and_the_last_call_are_
     measured = ut.flow.recorded(recurrent)
     measured(p, X[:20], Y[:20])
     found = [(x.name, x.within) for x in measured.flow.layers if x.kind == "product"]
-    first, last = "h7 @ W, call 1 of 8", "h7 @ W, call 8 of 8"
+    first, last = "h7 @ W, call 2 of 8", "h7 @ W, call 8 of 8"  # the first call is given zeros, and no data
     assert found == [("X @ U", "X @ U"), (first, first), (last, last), ("h8 @ V + c", None)]  # of U the first of eight
 
 

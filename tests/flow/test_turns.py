@@ -63,7 +63,7 @@ def test_the_gradient_at_the_calls_is_that_of_backpropagation_through_time():
         wanted.append(wanted[-1] @ p["W"].T * (1 - h[t] ** 2))
     layers = {x.turn: i for i, x in enumerate(measured.flow.layers) if x.turn}
     told = measured.flow.stat("delta.rms")[0]
-    for turn, delta in (((1, STEPS), wanted[-1]), ((STEPS, STEPS), wanted[0])):
+    for turn, delta in (((2, STEPS), wanted[-2]), ((STEPS, STEPS), wanted[0])):
         assert told[layers[turn]] == pytest.approx(np.sqrt(np.mean(delta**2)), rel=1e-5)
 
 
@@ -71,7 +71,7 @@ def test_a_recurrent_weight_that_is_too_small_is_told():
     (found,) = loop(recurrent, begin(0.5), FIRST, rate=1e-3).findings
     assert (found.kind, found.severity) == ("vanishing", "error")
     assert "Over the 30 calls of W, from the last back to the first" in found.cause
-    assert found.layers == ("layer 2, h29 @ W, call 1 of 30", "layer 3, h29 @ W, call 30 of 30")
+    assert found.layers == ("layer 2, h29 @ W, call 2 of 30", "layer 3, h29 @ W, call 30 of 30")
     names = {"np": np, "rng": np.random.default_rng(0), "W": np.zeros((UNITS, UNITS))}
     exec(found.remedies[0].code, names)
     np.testing.assert_allclose(names["W"] @ names["W"].T, np.eye(UNITS), atol=1e-12)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from undertow.errors import UndertowError
 from undertow.flow.origin import trace_loss
-from undertow.graph import CONSTANT, INPUT, Graph, Node, evaluate
+from undertow.graph import CONSTANT, INPUT, Graph, Node, evaluate, measure_sizes, resolve
 from undertow.nn import ACTIVATIONS, Sequential
 from undertow.nn.layer import Container, holds_parameters
 
@@ -88,28 +88,34 @@ def read_activations(loss: Callable[..., Any], params: Any, args: Any, names: It
             return {}
         nodes = [x for x in graph.nodes if x.op is not INPUT]
         env = dict(zip(nodes, evaluate(graph, inputs, nodes), strict=True))
-        places = {node.index: node for node in nodes}
+        places, sizes = {node.index: node for node in nodes}, measure_sizes(graph, inputs)
         found = {}
         for name in names:
             node = next((places[index] for path, index in seen if path == name and index in places), None)
-            after = None if node is None else _after(graph, node, env)
+            after = None if node is None else _after(graph, node, env, sizes)
             if after is not None:
                 found[name] = after
     return found
 
 
-def _after(graph: Graph, z: Node, env: dict[Node, Any]) -> str | None:
-    """The activation that is computed last of a value alone."""
-    alone, chosen = {z}, None
-    value = np.asarray(env[z])
+def _after(graph: Graph, z: Node, env: dict[Node, Any], sizes: Any) -> str | None:
+    """The activation that is computed last of a value alone, and of the value with its sign turned.
+
+    Numbers that are all below 0 do not tell relu from a product with a state that begins at 0.
+    """
+    chosen, value = None, np.asarray(env[z])
     if value.dtype.kind != "f" or not np.isfinite(value).all() or not value.size:
         return None
-    expected = {name: np.asarray(ACTIVATIONS[name](value)) for name in KNOWN}
+    expected = {name: [np.asarray(ACTIVATIONS[name](x)) for x in (value, -value)] for name in KNOWN}
+    turned: dict[Node, Any] = {z: -value}
     for node in graph.nodes:
-        if alone.isdisjoint(node.inputs) or not all(x in alone or x.op is CONSTANT for x in node.inputs):
+        if turned.keys().isdisjoint(node.inputs) or not all(x in turned or x.op is CONSTANT for x in node.inputs):
             continue
-        alone.add(node)
-        h = np.asarray(env[node])
-        if h.shape == value.shape and h.dtype.kind == "f" and not np.array_equal(h, value):
-            chosen = next((name for name, x in expected.items() if np.allclose(h, x, NEAR, NEAR)), chosen)
+        params = {key: resolve(x, sizes) for key, x in node.params.items()}
+        op: Any = node.op
+        turned[node] = op.forward(*[x.value if x.op is CONSTANT else turned[x] for x in node.inputs], **params)
+        h = [np.asarray(x) for x in (env[node], turned[node])]
+        if h[0].shape == value.shape and h[0].dtype.kind == "f" and not np.array_equal(h[0], value):
+            same = (n for n, x in expected.items() if all(map(np.allclose, h, x, (NEAR, NEAR), (NEAR, NEAR))))
+            chosen = next(same, chosen)
     return chosen

@@ -16,7 +16,7 @@ from undertow.flow.rules import RULES
 from undertow.flow.rules.by_hand import by_hand
 from undertow.flow.rules.gradients import vanishes_beside
 from undertow.flow.rules.measures import rescales
-from undertow.flow.rules.steps import begin_if_scaled
+from undertow.flow.rules.movement import begin_if_scaled
 
 # From causes to what follows from them. A finding whose cause was found too becomes a line of evidence there.
 FOLLOWS: Final[dict[str, tuple[str, ...]]] = {

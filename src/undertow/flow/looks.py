@@ -55,6 +55,7 @@ def is_round(mark: int | None) -> bool:
 def take_look(
     gradient: Gradient, layers: Sequence[FlowLayer], model: Any, X: Array, target: Any, *, step: int, epoch: int,
     whole: Array | None = None, noise: bool = True, inputs: int | None = None,
+    given: Mapping[str, Any] | None = None,
 ) -> Look:  # fmt: skip
     """Look at a network as it is now.
 
@@ -69,6 +70,7 @@ def take_look(
         whole: all training examples, on which units that give 0 are tried again; None for no more than X.
         noise: whether to measure the noise of the gradient.
         inputs: which of several arrays X holds the inputs; None for the first one.
+        given: what layers are given, by their paths, where that is not what the one before gives.
 
     Returns:
         The look.
@@ -82,8 +84,8 @@ def take_look(
         outcome = gradient.of_leaves(leaves, rebuild, X, target)
         numbers = dict(zip(paths, numbers_of(leaves), strict=True))
         grads = {paths[i]: np.asarray(g) for i, g in outcome.grads.items()}
-        given = [x for x in trees.flatten(X)[0] if is_array_like(x)]
-        first = given[inputs] if inputs is not None else next((x for x in given if np.ndim(x)), np.zeros((1, 1)))
+        arrays = [x for x in trees.flatten(X)[0] if is_array_like(x)]
+        first = arrays[inputs] if inputs is not None else next((x for x in arrays if np.ndim(x)), np.zeros((1, 1)))
         entering: Any = units_of(first)
         before: float | None = effective_rank(entering[:N_RANK])
         found: list[dict[str, Any]] = []
@@ -98,7 +100,8 @@ def take_look(
             h = seen.get(layer.h_path, (z,))[0]
             found.append(_look_at(layer, z, h, delta, before, numbers, grads))
             if not step and layer.kind in ("Dense", KIND) and layer.activation in RELUS:
-                found[-1]["dead_by_nature"] = share_dead_by_nature(entering[:N_RANK])
+                units = units_of(given[layer.path]) if given and layer.path in given else entering
+                found[-1]["dead_by_nature"] = share_dead_by_nature(units[:N_RANK])
             if h is not None:
                 before, entering, last = found[-1]["rank"], units_of(h), h
         suspects = {layer.h_path: row for layer, row in zip(layers, found, strict=True) if row["dead"]}

@@ -17,15 +17,16 @@ FEWEST: Final = 4  # rows of a batch
 PLAIN: Final = (str, bool, type(None))  # what a batch may hold beside arrays that is always the same
 
 
-def held_of(args: Sequence[Any]) -> list[tuple[tuple[int, ...], bytes]] | None:
-    """Return by what a batch is known again: the shapes of its arrays, and some of their numbers.
+def held_of(args: Sequence[Any]) -> list[tuple[tuple[int, ...], bytes, bytes]] | None:
+    """Return by what a batch is known again: the shapes of its arrays, some of their numbers, the sums of columns.
 
     Args:
         args: what a loss is given beside the parameters.
 
     Returns:
-        For each array the shape, and the bytes of up to 64 of its numbers, which a buffer that is filled anew has not
-        again; None where no array has rows, or objects are given that may hold others, such as generators.
+        For each array the shape, the bytes of up to 64 of its numbers, of other columns from row to row, and those of
+        the sums over its rows, as most numbers may be 0: a buffer that is filled anew has not both again. None where
+        no array has rows, or objects are given that may hold others, such as generators.
 
     Source: derived here.
 
@@ -33,13 +34,27 @@ def held_of(args: Sequence[Any]) -> list[tuple[tuple[int, ...], bytes]] | None:
         >>> X = np.arange(4.0)
         >>> held_of([X]) == held_of([X.copy()]), held_of([X]) == held_of([0 * X]), held_of([]), held_of([X, object()])
         (True, False, None, None)
+        >>> held_of([np.eye(80)[:9]]) == held_of([np.eye(80)[1:10]])
+        False
     """
     leaves = trees.flatten(tuple(args))[0]
     arrays = [np.asarray(x) for x in leaves if is_array_like(x)]
     if not any(x.ndim for x in arrays) or any(not is_array_like(x) and not isinstance(x, PLAIN) for x in leaves):
         return None
-    flats = [x.reshape(-1) if x.flags.c_contiguous else x.flat for x in arrays]
-    return [(x.shape, np.asarray(y[:: max(x.size // 64, 1)]).tobytes()) for x, y in zip(arrays, flats, strict=True)]
+    return [(x.shape, _some_of(x).tobytes(), _sums_of(x).tobytes()) for x in arrays]
+
+
+def _some_of(x: Array) -> Array:
+    """Up to 64 numbers of an array; a step of whole rows would see a single column, which may be 1 in all of them."""
+    if x.size <= 64:
+        return np.asarray(x)
+    flat: Any = x.reshape(-1) if x.flags.c_contiguous else x.flat
+    return np.asarray(flat[np.arange(64) * (x.size // 64 + 1) % x.size])
+
+
+def _sums_of(x: Array) -> Array:
+    """The sums of an array of numbers over its first axis."""
+    return np.asarray(x.sum(axis=0)) if x.ndim > 1 and x.dtype.kind in "fiub" else np.zeros(0)
 
 
 class Mixture:

@@ -32,7 +32,7 @@ from undertow.flow.moving import Moving
 from undertow.flow.neighbours import measure_signal
 from undertow.flow.origin import trace_loss
 from undertow.flow.penalty import Penalty
-from undertow.flow.products import Product, as_layers, find_again, find_products, last_products
+from undertow.flow.products import Product, as_layers, find_again, find_products, last_products, values_given
 from undertow.flow.program import are_classes, find_inputs, find_outputs, find_targets, softmax_over_examples
 from undertow.flow.record import Flow
 from undertow.flow.recorder import Recorder
@@ -126,6 +126,7 @@ class OwnRecorder:
         self.named: tuple[Any, list[str]] = (None, [])
         self.step = 0
         self.read_at = 0  # the step after which the last batches were measured
+        self.given: dict[str, Any] = {}  # what layers are given, of the first batch
         self.scales = False  # the network scales its inputs itself
         self.labelled = False  # targets are classes
         self.targets = False  # a batch holds targets, beside inputs
@@ -148,6 +149,7 @@ class OwnRecorder:
             self._scale(params, args)
         if not self.step or due_mark(self.step - 1, self.step) is not None:
             self._look(params, args)
+            self.given = {}
         if not self.step or self.whole is not None:
             now = held_of(args)
             self.whole = now if not self.step or now == self.whole else None
@@ -347,6 +349,8 @@ class OwnRecorder:
             given = list(zip(graph.inputs, numbers, strict=True))[len(weights) :]
             layers = find_products(graph.outputs[0], graph.nodes, weights, [""] * len(weights))
             named = dict(zip(self.gradient.products, layers, strict=False))
+            paths, self.given = number_paths(params), values_given(graph, numbers, named)
+            facts["fan_in"] = {paths[x.weights]: x.fan_in for x in layers if x.weights is not None}
             facts["outputs"] = list(
                 dict.fromkeys(find_outputs(graph, weights, seen) + last_products(named, graph.nodes))
             )
@@ -397,9 +401,9 @@ class OwnRecorder:
 
     def _look(self, params: Any, args: Any) -> None:
         assert self.recorder is not None
-        layers, flow = self.recorder.layers, self.recorder.flow
-        place = self.gradient, layers, params, args, ()
-        flow.looks.append(take_look(*place, step=self.step, epoch=1, noise=False, inputs=self.inputs))
+        place = self.gradient, self.recorder.layers, params, args, ()
+        known: Any = {"noise": False, "inputs": self.inputs, "given": self.given}
+        self.recorder.flow.looks.append(take_look(*place, step=self.step, epoch=1, **known))
 
 
 def _own_names(loss: Callable[..., Any], params: Any, args: Sequence[Any]) -> dict[str, str]:

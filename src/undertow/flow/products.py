@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from undertow.flow.layers import FlowLayer
 from undertow.flow.program import made_of, unmoved
 from undertow.flow.record import Flow
-from undertow.graph import CONSTANT, INPUT, Node, ancestors
+from undertow.graph import CONSTANT, INPUT, Graph, Node, ancestors, evaluate
 
 Array = NDArray[Any]
 KIND: Final = "product"  # of a layer that was found in a program
@@ -35,6 +35,7 @@ class Product:
         alone: whether all that examples bring to the loss goes through it, and through it once.
         turn: of a parameter that meets what it has made itself, at which of its calls, and of how many; else None.
         made_of: the places of all parameters that W is made of.
+        given: what W is multiplied by.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Product:
     alone: bool = True
     turn: tuple[int, int] | None = None
     made_of: tuple[int, ...] = ()
+    given: Node | None = None
 
     def by_examples(self, x: Any) -> Any:
         """Bring z, or the gradient by it, to (examples, …, units): a single example counts as a batch of one.
@@ -183,7 +185,7 @@ def _read(
         else:
             bias = None
     reads = tuple(sorted(places[x] for x in ancestors([W]) if x in places)) if place is None else (place,)
-    return Product(name, z, place, bias, turned, size, units, made_of=reads)
+    return Product(name, z, place, bias, turned, size, units, made_of=reads, given=h)
 
 
 def _other(shape: Sequence[Any], units: Any) -> Any:
@@ -192,7 +194,10 @@ def _other(shape: Sequence[Any], units: Any) -> Any:
 
 
 def _not_recurrent(found: list[Product], nodes: Sequence[Node], places: Mapping[Node, int]) -> list[Product]:
-    """The first layer of each parameter; of those that meet what they have made, the last one, too."""
+    """The first layer of each parameter; of those that meet what they have made, the last one, too.
+
+    Of these the first one that is given what depends on data.
+    """
     kept, taken, same = list[Product](), dict[Any, dict[int, Product]](), _same(nodes)
     for x in found:  # what is computed twice in the same way, as where a loss asks for predictions twice, is one
         taken.setdefault(x.weights if x.weights is not None else x.node, {}).setdefault(same[x.node], x)
@@ -202,10 +207,16 @@ def _not_recurrent(found: list[Product], nodes: Sequence[Node], places: Mapping[
             kept.append(calls[0] if len(calls) == 1 else replace(calls[0], alone=False))
             continue
         n = len(calls)
-        for i in (0, n - 1):
+        begin = next((i for i, x in enumerate(calls) if x.given is None or _is_made(x.given)), 0)
+        for i in dict.fromkeys((begin, n - 1)):
             name = f"{calls[-1].name}, call {i + 1} of {n}"
             kept.append(replace(calls[i], alone=False, turn=(i + 1, n), name=name))
     return sorted(kept, key=lambda x: x.node.index)
+
+
+def _is_made(value: Node) -> bool:
+    """Whether a value is made of anything that is given: a state that begins as zeros is not, and has no gradient."""
+    return any(x.op is INPUT for x in ancestors([value]))
 
 
 def _same(nodes: Sequence[Node]) -> dict[Node, int]:
@@ -240,10 +251,27 @@ def _by_reading(found: Iterable[Product]) -> dict[Any, Product]:
     """Layers by what they read, at which call, and how many were so before."""
     made, seen = dict[Any, Product](), dict[Any, int]()
     for x in found:
-        key = x.made_of, x.turned, x.fan_out, x.turn is None or x.turn[0] == 1
+        key = x.made_of, x.turned, x.fan_out, x.turn is None or x.turn[0] < x.turn[1]
         seen[key] = n = seen.get(key, 0) + 1
         made[key, n] = x
     return made
+
+
+def values_given(graph: Graph, numbers: Sequence[Any], found: Mapping[str, Product]) -> dict[str, Any]:
+    """Compute what layers are given, which may be made of what the one before gives, as by pooling.
+
+    Args:
+        graph: the program of the loss in which they were found.
+        numbers: what it is given.
+        found: the layers, by their names.
+
+    Returns:
+        The arrays, (examples, …, inputs), by the names; without those of layers whose units come first.
+
+    Source: derived here.
+    """
+    known = {name: x.given for name, x in found.items() if x.given is not None and not x.turned}
+    return dict(zip(known, evaluate(graph, numbers, list(known.values())), strict=True))
 
 
 def last_products(found: Mapping[str, Product], nodes: Sequence[Node]) -> list[str]:

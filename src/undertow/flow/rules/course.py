@@ -21,9 +21,9 @@ from undertow.flow.rules.measures import (
     output_layer,
     show,
 )
+from undertow.flow.rules.movement import movement_of
 from undertow.flow.rules.nothing import compare_with_chance, tell_signal
 from undertow.flow.rules.registry import Rule, rule
-from undertow.flow.rules.steps import movement_of
 
 REFERENCE = {False: "that of a constant output is {}", True: "it was {} before training"}
 NEARLY = 0.97  # of the loss of a constant output, above which a network uses nothing of its inputs

@@ -12,8 +12,8 @@ from undertow.flow.names import name_class, name_feature
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.measures import course_of, found_of, show
+from undertow.flow.rules.movement import begin_if_scaled, movement_of
 from undertow.flow.rules.registry import RULES, Rule, rule
-from undertow.flow.rules.steps import begin_if_scaled, movement_of
 
 LOOKED_UP = ("Embedding", "EmbedColumns")
 SQUARED = ("mean_squared_error", "half_squared_error")

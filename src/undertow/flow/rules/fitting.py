@@ -39,6 +39,8 @@ from undertow.flow.rules.registry import Rule, rule
         "rows held out from which on this counts though the validation loss lies below that of a constant output",
     ),
     beyond=(2.0, "by how much it is less than what is learned of training rows would make, so that rows can tell"),
+    chance=(3.0, "the same of a network that has too few weights to have learned so much by heart"),
+    weights=(3.0, "share of the targets that so many times the share of weights by rows can hold by heart"),
     elsewhere=(
         0.3,
         "share of rows held out that lie beyond all rows trained on, in a column, from which on that is why",
@@ -59,6 +61,8 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     rows would surely show on as many, or are surely worse than a constant.
     So it does if every row is known while the validation loss is half that of a constant output: of what is noise in
     the loss, learning by heart makes twice as much.
+    By heart P weights hold a share P/n of n targets, as a linear function does of any: where far more was learned, rows
+    held out that do not show it are few, and rather so by chance.
     Rows held out may also be others than those trained on: where many lie beyond all of these, or outputs go against
     their targets, that is said instead. Where they are scaled otherwise, it is no over-fitting.
 
@@ -162,23 +166,31 @@ def _by_heart(flow: Flow, rule: Rule, trained: float, lasting: float) -> bool:
     skill, n_rows = held_out_skill(flow)
     told = n_rows >= rule.rows or lasting > reference
     # of a signal that is as weak on rows trained on, so many rows could not tell either
-    blind = skill < rule.skill and told and _skill_of_training(flow, trained) > skill + rule.beyond
+    share = _share_of_training(flow, trained)
+    beyond = rule.beyond if share < rule.weights * _weights_by_rows(flow) else rule.chance
+    blind = skill < rule.skill and told and math.sqrt(max(n_rows - 1, 0) * share) > skill + beyond
     known = rule.learned if blind or _harm(flow, rule.few) > rule.harm else rule.by_heart
     return trained < known * reference
 
 
-def _skill_of_training(flow: Flow, trained: float) -> float:
-    """The skill on rows held out of a network that does as well there as on rows trained on.
+def _share_of_training(flow: Flow, trained: float) -> float:
+    """The share that is explained of the targets trained on.
 
-    It is √((n − 1) ρ), for the share ρ that is explained of the targets: of numbers the fall of the loss by that of a
-    constant output, of K classes the fall times 2/(K − 1), to the second order in what probabilities differ from the
-    shares of the classes.
+    A network that does as well on n rows held out has a skill of √((n − 1) ρ) there, for this share ρ: of numbers the
+    fall of the loss by that of a constant output, of K classes the fall times 2/(K − 1), to the second order in what
+    probabilities differ from the shares of the classes.
     """
     reference, target = abs(course_of(flow).reference), flow.facts.get("target") or {}
     share = 1 - trained / reference if reference else 0.0
     if target.get("kind") == "classes":
         share *= 2 * reference / max(target["n_classes"] - 1, 1)
-    return math.sqrt(max(held_out_skill(flow)[1] - 1, 0) * min(max(share, 0.0), 1.0))
+    return min(max(share, 0.0), 1.0)
+
+
+def _weights_by_rows(flow: Flow) -> float:
+    """How many weights there are for each row trained on; infinity where layers do not say how many they have."""
+    sizes = [(x.fan_in or math.inf) * (x.fan_out or math.inf) for x in flow.layers if x.weights is not None]
+    return sum(sizes) / max(flow.facts.get("n_examples") or 1, 1) if sizes else math.inf
 
 
 def _harm(flow: Flow, few: float) -> float:

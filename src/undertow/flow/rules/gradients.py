@@ -26,7 +26,7 @@ from undertow.flow.rules.measures import (
 )
 from undertow.flow.rules.profile import Profile, profile_of, profile_of_blocks
 from undertow.flow.rules.registry import RULES, Rule, rule
-from undertow.flow.rules.turns import find_through_time
+from undertow.flow.rules.turns import find_growth_through_time, find_through_time
 from undertow.nn.initialisers import default_initialiser
 
 SQUASHING = ("sigmoid", "tanh", "lecun_tanh", "hard_tanh", "hard_sigmoid", "softsign", "softmax")
@@ -248,13 +248,18 @@ def find_exploding(flow: Flow, rule: Rule) -> Iterator[Finding]:
     large. A consequence must be visible: the training diverges or does not learn, the loss before training is far above
     that of a constant output, or the loss climbs far above it, or the first layers are updated far more for their size
     than the last. The whole way is judged and not the change of one layer: residual blocks that are not scaled each
-    multiply by √2 only.
+    multiply by √2 only. In a loop of one's own a weight that meets what it has made is judged from its last call back
+    to its first.
 
     Source: Pascanu et al., On the difficulty of training recurrent neural networks, ICML 2013, section 2.1; He et al.,
         Delving deep into rectifiers, ICCV 2015, eq. 9 and 13; De and Smith, Batch normalization biases residual
         blocks towards the identity function, NeurIPS 2020, section 3; behind BatchNorm: Yang et al., A mean field
         theory of batch normalization, ICLR 2019, section 3.
     """
+    through_time = find_growth_through_time(flow, rule)
+    if through_time is not None:
+        yield through_time
+        return
     measure = at_first_look if flow.looks else early
     profile, course = profile_of(flow, measure, rule.layers), course_of(flow)
     if profile is None:

@@ -16,8 +16,8 @@ from undertow.flow.restraints import decay_of
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.linear import learned_as_linear, loss_of_linear
 from undertow.flow.rules.measures import NORMS, Course, at_first_look, course_of, show
+from undertow.flow.rules.movement import movement_of
 from undertow.flow.rules.registry import RULES, Rule, rule
-from undertow.flow.rules.steps import movement_of
 
 EXACT: Final = 1e-5  # changes of a loss below this part of it are rounding
 MOST_DROPPED: Final = 0.5  # sum of the rates of many layers that is offered in place of theirs

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from undertow.flow.findings import Finding
-from undertow.flow.layers import FlowLayer
 from undertow.flow.record import Flow
 from undertow.flow.rules import remedies as R
 from undertow.flow.rules.linear import loss_of_linear
 from undertow.flow.rules.measures import (
-    EARLY,
     Array,
     Course,
-    at_first_look,
     course_of,
-    early,
     end_of_rates,
     first_row,
     held_end,
@@ -29,94 +24,9 @@ from undertow.flow.rules.measures import (
     trained,
 )
 from undertow.flow.rules.mixed import find_unmixed
+from undertow.flow.rules.movement import begin_if_scaled, measured_by, movement_of
 from undertow.flow.rules.rates import ended_early, left_out, never_moved
 from undertow.flow.rules.registry import Rule, rule
-
-
-@dataclass(frozen=True)
-class Movement:
-    """How far the weights move, for their size: that of W, or of a small initialisation where W is smaller.
-
-    Attributes:
-        layer: the layer whose weights move most for their size at the beginning; None where there is none. The numbers
-            are NaN where all weights begin at 0, as those of a linear model may.
-        ratio: RMS of its update by that of W, the median of the first steps.
-        begin: the largest such number of any layer in the very first step, before anything could grow.
-        first: the same in the first 20 steps.
-        largest: the same at any step.
-        path: the sum of these ratios over all steps, for the layer where it is largest.
-        mean: the same by the number of steps.
-    """
-
-    layer: FlowLayer | None
-    ratio: float = math.nan
-    begin: float = math.nan
-    first: float = math.nan
-    largest: float = math.nan
-    path: float = math.nan
-    mean: float = math.nan
-
-
-def measured_by(flow: Flow) -> list[int]:
-    """The layers whose weights tell how far weights move; of a loop of one's own, the parameters that do."""
-    begin = at_first_look(flow, "W.rms") if flow.looks else early(flow, "W.rms")
-    chosen = [i for i in trained(flow) if flow.layers[i].kind != "parameter"]
-    return chosen or [i for i in trained(flow) if begin[i] > 0]  # biases begin at 0
-
-
-def movement_of(flow: Flow) -> Movement:
-    """Measure how far the weights move."""
-    chosen = measured_by(flow)
-    if not chosen and len(flow) and trained(flow):
-        return Movement(flow.layers[trained(flow)[0]])  # all begin at 0, and have no size to move by
-    if not chosen or not len(flow):
-        return Movement(None)
-    small = np.array([0.3 / math.sqrt(flow.layers[i].fan_in or math.inf) for i in chosen])
-    with np.errstate(all="ignore"):
-        W, update = (flow.stat(name)[:, chosen].astype(np.float64) for name in ("W.rms", "update.rms"))
-        rows = update / np.maximum(W, small)
-    rows = rows[np.isfinite(rows).all(axis=1)]
-    if (flow.settings.get("accumulate") or 1) > 1:  # only every so many steps end in an update
-        rows = rows[(rows > 0).any(axis=1)]
-    if not len(rows):
-        return Movement(None)
-    at = np.median(rows[:EARLY], axis=0)
-    worst = int(np.argmax(at))
-    n_updates = int(flow.steps[-1]) // (flow.settings.get("accumulate") or 1)
-    mean = float(rows.mean(axis=0).max())
-    return Movement(
-        flow.layers[chosen[worst]], float(at[worst]), float(rows[0].max()), float(rows[:20].max()), float(rows.max()),
-        mean * n_updates, mean,
-    )  # fmt: skip
-
-
-def begin_if_scaled(flow: Flow) -> float:
-    """Return what the largest update ratio of the very first step would be for columns and targets that are scaled.
-
-    Rules that divide by the gradient's size do the same step whatever its size is; those that do not, one that is as
-    many times smaller as the gradient is.
-
-    Args:
-        flow: the record.
-
-    Returns:
-        The ratio; NaN where it is not known.
-
-    Source: derived here.
-    """
-    told, move = flow.facts.get("dW_if_scaled"), movement_of(flow)
-    if told is None or rescales(flow):
-        return move.begin
-    now, begin = at_first_look(flow, "dW.rms"), at_first_look(flow, "W.rms")
-    update = flow.stat("update.rms")[0].astype(np.float64)
-    clip = flow.scalars["clip"][0]
-    with np.errstate(all="ignore"):
-        small = np.array([0.3 / math.sqrt(layer.fan_in or math.inf) for layer in flow.layers])
-        ratio = update / np.maximum(begin, small) * np.array([math.nan if x is None else x for x in told]) / now
-        ratio /= clip if 0 < clip < 1 else 1.0
-    layers = [i for i in trained(flow) if flow.of_loop or flow.layers[i].kind != "parameter"]
-    chosen = [i for i in layers if math.isfinite(ratio[i])]
-    return float(ratio[chosen].max()) if chosen else math.nan
 
 
 @rule(
@@ -148,7 +58,7 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     finite after it rose, or hardly falls. How far an update moves W for its size is second evidence; about 0.001 is
     usual. Where it is forty times that all the way, weights never settle, and the loss stands above what could be had:
     it no longer falls, and is no lower than that of a linear function, also on rows held out, where one is known to
-    explain something.
+    explain something. A single layer, which is a linear function itself, is left out of that.
     Where the first steps leave nothing of the weights, rows held out tell as well: classes that can be told apart are
     learned by heart at any rate, but by weights so large that what is wrong is wrong by far.
     The loss of two loops that train against each other is no measure, and counts only where it is not finite.
@@ -170,7 +80,8 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     if math.isnan(move.begin) and not (course.diverged or course.end > rule.high * start):
         return  # of weights that begin at 0 the loss alone can tell
     size = flow.facts.get("batch_size") or rule.examples
-    always = rule.always * math.sqrt(max(rule.examples / size, 1)) if flow.steps[-1] >= rule.steps else math.inf
+    turns = flow.steps[-1] >= rule.steps and len(measured_by(flow)) > 1  # a single layer is the linear function itself
+    always = rule.always * math.sqrt(max(rule.examples / size, 1)) if turns else math.inf
     # of a bound on weights that takes them back after a step nothing can be told but by the loss
     first = 0.0 if flow.settings.get("max_norm") else move.first
     if not (
