@@ -123,3 +123,20 @@ def test_a_sum_before_the_last_layer_is_named_where_it_makes_the_loss_too_large(
     for x in found:
         assert "a function between them, such as a sum over many" in x.cause
         assert x.remedies[0].code.startswith("h = np.sum(h, axis=1) / np.sqrt(h.shape[1])")
+
+
+def test_what_only_takes_what_is_positive_is_watched_in_a_loop():
+    """A Gaussian process: its covariance has no factor with its sign turned."""
+    x = np.linspace(0, 1, 12)
+
+    def loss(params, x, y):
+        gap = (x[:, None] - x) / np.exp(params["length"])
+        K = ut.watch(np.exp(-0.5 * gap**2) + 0.1 * np.eye(12), "K")
+        root = np.linalg.solve(np.linalg.cholesky(K), y)
+        return np.sum(root**2) + np.linalg.slogdet(K)[1]
+
+    measured, params = ut.flow.recorded(loss), {"length": np.array([-1.0])}
+    for _ in range(3):
+        value, gradient = measured(params, x, np.sin(6 * x))
+        params = {"length": params["length"] - 0.01 * gradient["length"]}
+    assert np.isfinite(value) and len(measured.flow) == 2  # the third ends with the next call

@@ -1,5 +1,6 @@
 """Methods of ufuncs that no NumPy function does: ``reduceat``, and folds along an axis."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -94,3 +95,24 @@ def test_what_segments_and_folds_cannot_do_is_told() -> None:
             run(lambda x: np.sum(np.add.reduceat(x, [0, 9])))(x)
         with pytest.raises(ut.ArgumentError, match=r"np.subtract.reduce goes along one axis"):
             run(lambda x: np.subtract.reduce(x, axis=(0, 1)))(TABLE)
+
+
+@pytest.mark.parametrize("ufunc", [np.multiply, np.maximum, np.minimum, np.logaddexp, np.logical_and, np.logical_or])
+def test_one_long_segment_beside_many_short_ones_takes_no_more_memory_than_the_values(ufunc):
+    x, begin = np.random.default_rng(0).normal(size=6000) ** 2, np.arange(3000)
+    tracemalloc.start()
+    found = ut.compile(lambda x: ufunc.reduceat(x, begin))(x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_allclose(found, ufunc.reduceat(x, begin), rtol=1e-12)
+    assert peak < 50e6  # segments times the longest would be 72 MB for the values alone
+
+
+def test_the_largest_of_infinities_is_one_of_them():
+    assert ut.grad(lambda x: np.sum(np.maximum.reduceat(x, [0, 1])))(np.array([-np.inf, 1, 2, 3])).tolist() == [
+        1,
+        0,
+        0,
+        1,
+    ]
+    assert ut.value_and_grad(lambda x: np.sum(np.add.reduceat(x, [])))(np.ones(3))[0] == 0

@@ -47,3 +47,18 @@ def test_a_step_that_diverges_is_counted_where_callbacks_are_asked_after_each():
             )
         told.append(str(caught.value))
     assert told[0] == told[1] and "step 1:" not in told[0]
+
+
+def test_a_rate_that_changes_after_the_last_step_hides_no_message():
+    """The step that spoilt the parameters cannot be gone back to by then."""
+    model = MLPRegressor(solver="sgd", learning_rate="invscaling", batch_size=64, max_iter=1, dtype="float32",
+                         learning_rate_init=1e38)  # fmt: skip
+    with pytest.raises(FitDiverged, match="come out of layer 1, Dense"):
+        model.fit(V[:64], v[:64])
+
+
+def test_an_epoch_has_one_validation_score():
+    model = MLPRegressor(loss=roots, random_state=0, early_stopping=True, max_iter=3, batch_size=len(v))
+    with pytest.raises(FitDiverged):
+        model.fit(V, v)
+    assert len(model.validation_scores_) <= len(model.loss_curve_)

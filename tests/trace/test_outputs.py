@@ -138,3 +138,21 @@ def test_an_output_that_is_no_array_is_told_of(out: Any) -> None:
         for run in (ut.grad(f), ut.compile(f)):
             with pytest.raises(ut.ArgumentError, match=r"test_outputs.py:\d+: np\.\w+\(…, out=.*Leave out= out"):
                 run(X)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: np.sum(x, 0, None, None, True), lambda x: np.std(x, 0, None, None, 1), lambda x: x.max(0, None, True),
+        lambda x: np.var(x, 0, None, None, 1, True), lambda x: x.std(0, None, None, 1),
+        lambda x: np.ptp(x, 0, None, True),
+        lambda x: np.percentile(x, 30, 0, None, False, "lower"), lambda x: np.nanmean(x, 1, None, None, True),
+        lambda x: np.take(x, [0, 9], 0, None, "clip"), lambda x: np.median(x, 1, None, False, True),
+    ],
+)  # fmt: skip
+def test_what_stands_behind_an_output_among_positional_arguments_counts(call) -> None:
+    x = np.array([[1.0, -2.0, 4.0], [0.5, 3.0, -1.0]])
+    for found in (ut.compile(call)(x), ut.value_and_grad(lambda x: np.sum(call(x)) * 1.0)(x)[0]):
+        wanted = call(x) if np.ndim(found) else np.sum(call(x))
+        assert np.shape(found) == np.shape(wanted)
+        np.testing.assert_allclose(found, wanted, rtol=1e-13)

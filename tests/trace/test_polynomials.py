@@ -42,3 +42,23 @@ def test_what_depends_on_values_is_told() -> None:
     np.testing.assert_allclose(ut.grad(f)(C), np.full(4, 2 * C.sum()))
     with pytest.raises(ut.ControlFlowError, match=r"test_polynomials.py:\d+"):
         ut.compile(f)(C)
+
+
+@pytest.mark.parametrize("function", ["polyval", "chebval", "legval", "hermeval", "hermval", "lagval", "roots"])
+@pytest.mark.parametrize("options", [{}, {"compile": True}], ids=["evaluated", "compiled"])
+def test_several_polynomials_have_an_axis_each(function: str, options: dict[str, Any]) -> None:
+    """NumPy asks whether the points are an array, and gives coefficients an axis for them."""
+    modules = {"p": polynomial, "c": chebyshev, "l": legendre, "h": hermite}
+    apply = {
+        "hermeval": np.polynomial.hermite_e.hermeval, "lagval": np.polynomial.laguerre.lagval,
+        "roots": lambda x, c: polynomial.polyvalfromroots(x, c),
+    }.get(function) or getattr(modules[function[0]], function)  # fmt: skip
+    x, c = np.array([1.0, 2.0, 3.0]), np.arange(9.0).reshape(3, 3) / 7
+    f = lambda x, c: np.sum(np.sin(apply(x, c)))
+    value, (by_x, by_c) = ut.value_and_grad(f, wrt=(0, 1), **options)(x, c)
+    np.testing.assert_allclose(value, f(x, c), rtol=1e-12)
+    steps = 1e-6 * np.eye(9).reshape(9, 3, 3)
+    np.testing.assert_allclose(by_c.ravel(), [(f(x, c + h) - f(x, c - h)) / 2e-6 for h in steps], rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(
+        by_x, [(f(x + h, c) - f(x - h, c)) / 2e-6 for h in 1e-6 * np.eye(3)], rtol=1e-6, atol=1e-7
+    )

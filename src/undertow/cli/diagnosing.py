@@ -103,7 +103,9 @@ def _try(folder: Path, epochs: int | None, seconds: float | None, quiet: bool) -
     trials = try_remedies(folder, epochs=epochs, seconds=seconds, progress=not quiet)
     say(lambda: as_text(trials).rstrip())
     if trials.best is None and any(row.tried for row in trials):
-        say(f"none gains more than chance does, judged by {trials.judged_by}: the training is best left as it is.")
+        sound = not trials.note and trials.control.stopped != "diverged"
+        end = ": the training is best left as it is" if sound else ""
+        say(f"none gains more than chance does, judged by {trials.judged_by}{end}.")
     if trials.best is not None and trials.best.option:
         config, better = quote(str(folder / "config.toml")), quote(f"{folder}-better")
         say(f"to train so: undertow train --config {config} {trials.best.option} --out {better}")

@@ -81,7 +81,7 @@ def _write(source: PieceSource, folder: Path, key: object) -> None:
         _remove_abandoned(folder)
         made = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
-            with _held(made):
+            with _held(made, wait=True):
                 _write_arrays(source, made)
                 (made / _RECORD).write_text(json.dumps([key, _sizes(made)]), encoding="utf-8")
                 shutil.rmtree(folder, ignore_errors=True)
@@ -95,7 +95,7 @@ def _write(source: PieceSource, folder: Path, key: object) -> None:
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[bool]:
+def _held(folder: Path, wait: bool = False) -> Iterator[bool]:
     """Hold a folder, so that nobody takes it for one whose writer was killed: the system lets go when a process ends.
 
     Gives whether it is held; not where another process holds it, and not where there are no such locks.
@@ -109,7 +109,7 @@ def _held(folder: Path) -> Iterator[bool]:
         return
     try:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))  # others look for a moment only
         except OSError:
             yield False
         else:
@@ -121,7 +121,7 @@ def _held(folder: Path) -> Iterator[bool]:
 def _remove_abandoned(folder: Path) -> None:
     """Remove what writers of a folder have left beside it that were killed; what else lies there stays."""
     known = {_RECORD, *(f"{name}.npy" for name in NAMES)}
-    for left in folder.parent.glob(f".{glob.escape(folder.name)}-*"):
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}-{'?' * 8}"):
         with _held(left) as held, suppress(OSError):
             files = {entry.name for entry in left.iterdir()} if held else set()
             if files and files <= known:  # an empty one may have been made by another writer just now

@@ -219,7 +219,7 @@ def read_weights(weights: object, n: int, place: str = "weights") -> NDArray[np.
         raise DataError(f"{place}[{at}] is {found[at]}, too large for float32. Divide all of them by the largest.")
     if n and numbers.min() < 0:
         at = int(numbers.argmin())
-        raise DataError(f"{place}[{at}] is {numbers[at]}. Weights are numbers of 0 or more.")
+        raise DataError(f"{place}[{at}] is {found[at]}. Weights are numbers of 0 or more.")
     return numbers
 
 

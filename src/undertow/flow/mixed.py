@@ -54,7 +54,8 @@ def _some_of(x: Array) -> Array:
 
 def _sums_of(x: Array) -> Array:
     """The sums of an array of numbers over its first axis."""
-    return np.asarray(x.sum(axis=0)) if x.ndim > 1 and x.dtype.kind in "fiub" else np.zeros(0)
+    with np.errstate(all="ignore"):  # of float16, or of infinities
+        return np.asarray(x.sum(axis=0)) if x.ndim > 1 and x.dtype.kind in "fiub" else np.zeros(0)
 
 
 class Mixture:

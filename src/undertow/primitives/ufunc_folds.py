@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from undertow.errors import ArgumentError, UnsupportedError
-from undertow.primitives.record import Sample, answers, count_of, dtype_of, name_of, refuse, shape_of
+from undertow.primitives.record import Sample, Traced, answers, count_of, dtype_of, name_of, refuse, shape_of
 from undertow.primitives.reduction import axes_of, axis_of
 from undertow.primitives.sampling import draw
 from undertow.primitives.shape import astype, expand_dims
@@ -18,6 +18,10 @@ _MISSING: Any = np._NoValue
 # Those for which the order does not matter are joined in halves where there are more: few operations for many values.
 _ANY_ORDER = frozenset((np.hypot, np.logaddexp, np.logaddexp2, np.fmax, np.fmin))
 _MOST_IN_A_ROW = 32
+
+
+def _as_kind(x: Any, dtype: np.dtype[Any]) -> Any:
+    return astype(x, dtype=dtype) if isinstance(x, Traced) else np.asarray(x).astype(dtype)
 
 
 def _kind(ufunc: np.ufunc, array: Any, dtype: Any) -> np.dtype[Any]:
@@ -63,7 +67,7 @@ def _answer_reduce(ufunc: np.ufunc, samples: Callable[[], list[Sample]]) -> None
         if len(axes) > 1 and ufunc not in _ANY_ORDER:
             raise ArgumentError(f"{name} goes along one axis, since the order counts. Give axis= one number.")
         kind = _kind(ufunc, array, dtype)
-        start = None if initial is _MISSING or initial is None else np.asarray(initial).astype(kind)
+        start = None if initial is _MISSING or initial is None else _as_kind(initial, kind)
         result = astype(array, dtype=kind)
         if not axes:  # a number
             return result if start is None else ufunc(start, result)

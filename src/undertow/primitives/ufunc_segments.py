@@ -31,7 +31,7 @@ def _segments(name: str, indices: Any, size: int) -> tuple[np.ndarray[Any, Any],
     begin = np.asarray(known)
     if begin.ndim != 1:
         raise ShapeError(f"{name}: where segments begin has shape {begin.shape}. Give it one axis.")
-    begin = begin.astype(np.intp, casting="same_kind")
+    begin = begin.astype(np.intp, casting="same_kind" if begin.size else "unsafe")
     if begin.size and not (begin.min() >= 0 and begin.max() < size):
         raise PositionError(f"{name}: a segment begins outside of the {size} values. Check the indices.")
     length = np.diff(begin, append=size)
@@ -48,7 +48,8 @@ def _answer_reduceat(ufunc: np.ufunc, reduce: Callable[[Any, np.ndarray[Any, Any
         begin, length = _segments(name, indices, int(count_of(array, (place,))))
         given = dtype_of(array) if dtype is None else np.dtype(dtype)
         kind = ufunc.reduceat(np.zeros(1, given), [0]).dtype  # sums of short whole numbers are longer
-        x = np.moveaxis(astype(array, dtype=kind if kind.kind != "b" else dtype_of(array)), place, 0)
+        x = np.not_equal(array, 0) if kind.kind == "b" else astype(array, dtype=kind)
+        x = np.moveaxis(x, place, 0)
         return np.moveaxis(reduce(x, begin, length), 0, place)
 
 
@@ -61,25 +62,23 @@ def _add(x: Any, begin: np.ndarray[Any, Any], length: np.ndarray[Any, Any]) -> A
     return sums
 
 
-def _padded(reduce: Callable[..., Any], neutral: Callable[[np.dtype[Any]], Any]) -> Callable[..., Any]:
-    """Reduce segments put side by side, the shorter ones filled up with what changes nothing."""
+def _in_halves(ufunc: np.ufunc) -> Callable[..., Any]:
+    """Join neighbours within segments until each is one value: half as many are left each time."""
 
     def apply(x: Any, begin: np.ndarray[Any, Any], length: np.ndarray[Any, Any]) -> Any:
-        steps = np.arange(length.max(initial=1))
-        within = steps < length[:, None]
-        rows = x[np.where(within, begin[:, None] + steps, begin[:, None])]
-        within = within.reshape(*within.shape, *[1] * (len(shape_of(x)) - 1))
-        return reduce(np.where(within, rows, np.asarray(neutral(dtype_of(x)), dtype_of(x))), axis=1)
+        row = np.arange(length.sum()) + np.repeat(begin - (np.cumsum(length) - length), length)
+        x = x[row]
+        while length.max(initial=1) > 1:
+            first, half = np.cumsum(length) - length, (length + 1) // 2
+            step = np.arange(half.sum()) - np.repeat(np.cumsum(half) - half, half)
+            left = np.repeat(first, half) + 2 * step
+            paired = 2 * step + 1 < np.repeat(length, half)
+            joined = ufunc(x[left], x[left + paired])
+            x = np.where(paired.reshape(-1, *[1] * (len(shape_of(x)) - 1)), joined, x[left])
+            length = half
+        return x
 
     return apply
-
-
-def _lowest(dtype: np.dtype[Any]) -> Any:
-    return -np.inf if dtype.kind == "f" else dtype.kind != "b" and np.iinfo(dtype).min
-
-
-def _highest(dtype: np.dtype[Any]) -> Any:
-    return np.inf if dtype.kind == "f" else dtype.kind == "b" or np.iinfo(dtype).max
 
 
 def _samples() -> list[Sample]:
@@ -94,9 +93,5 @@ def _samples() -> list[Sample]:
 
 
 _answer_reduceat(np.add, _add)
-_answer_reduceat(np.multiply, _padded(np.prod, lambda dtype: 1))
-_answer_reduceat(np.maximum, _padded(np.max, _lowest))
-_answer_reduceat(np.minimum, _padded(np.min, _highest))
-_answer_reduceat(np.logaddexp, _padded(np.logaddexp.reduce, _lowest))
-_answer_reduceat(np.logical_and, _padded(np.all, lambda dtype: 1))
-_answer_reduceat(np.logical_or, _padded(np.any, lambda dtype: 0))
+for _ufunc in (np.multiply, np.maximum, np.minimum, np.logaddexp, np.logical_and, np.logical_or):
+    _answer_reduceat(_ufunc, _in_halves(_ufunc))

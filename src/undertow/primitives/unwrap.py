@@ -59,6 +59,8 @@ _unwrap = Primitive(
 )
 def _answer_unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * np.pi) -> Any:
     at = axis_of("np.unwrap", p, axis)
+    if isinstance(period, np.ndarray) and not period.ndim:
+        period = period[()]
     dtype, typed = dtype_of(p), isinstance(period, np.generic)
     unsigned = dtype.kind in "bu" or isinstance(period, np.unsignedinteger)
     if unsigned or (typed and np.result_type(dtype, period) != dtype):

@@ -254,9 +254,12 @@ class Fitting:
         self.learner.values()  # those before the step, which the record is asked about
         origin = "" if recorder is None else recorder.fail(self.learner, error)
         self._end_record("diverged")
+        layer = name_layer(self.learner.values(), error.X)  # before the learner goes back to where all was finite
         message = self._explain(error, origin)
         model = self.learner.values()
-        message = f"{name_layer(model, error.X)} {message[:1].upper()}{message[1:]}".strip()
+        if "gradient" in message:  # which is where it began
+            layer = ""
+        message = f"{layer} {message[:1].upper()}{message[1:]}".strip()
         estimator.n_iter_ = max(estimator.n_iter_, 1)
         if self.held is None or not np.isfinite(estimator._best_value):
             run = Run(
@@ -264,7 +267,8 @@ class Fitting:
             )
             run.record = None if recorder is None else recorder.current()
             raise FitDiverged(f"the fit stopped being finite. {message}", run) from None
-        estimator.validation_scores_.append(math.nan)
+        if error.y is not None:  # else the epoch had ended, and has its score
+            estimator.validation_scores_.append(math.nan)
         warnings.warn(f"{message} The model is that of the best epoch before.", ConvergenceWarning, stacklevel=6)
 
     def _explain(self, error: NotFinite, origin: str) -> str:

@@ -201,7 +201,7 @@ class Learner:
 
     def before_spoiled(self) -> tuple[Any, Any] | None:
         """Go back to before the last step where it has made parameters not finite; return its batch, else None."""
-        if is_finite(self.values()) or (batch := self.session.step_back()) is None:
+        if is_finite(self.values()) or self.session is None or (batch := self.session.step_back()) is None:
             return None
         return batch if is_finite(self.values()) else None
 

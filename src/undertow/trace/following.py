@@ -21,9 +21,9 @@ import numpy as np
 
 from undertow.errors import InPlaceError, RefusedError
 from undertow.trace.place import Place, place_in, show
-from undertow.trace.stand_ins import POLYNOMIALS, Exchange, Following, Site, find_exchanges, now, numpys
+from undertow.trace.stand_ins import Exchange, Following, Site, find_exchanges, now, numpys
 from undertow.trace.tracer import Trace, Tracer
-from undertow.trace.where import is_user_code
+from undertow.trace.where import POLYNOMIALS, is_user_code
 
 
 class Needs:

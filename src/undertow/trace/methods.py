@@ -13,7 +13,7 @@ import numpy as np
 
 from undertow import primitives as P
 from undertow.errors import UnsupportedAttributeError, UnsupportedError
-from undertow.trace.where import is_users, user_line
+from undertow.trace.where import POLYNOMIALS, is_users, user_line
 
 # What asks for the class on behalf of who called it: isinstance of abstract classes, np.isscalar, singledispatch.
 _ISSCALAR: Final = np.isscalar.__code__
@@ -51,7 +51,8 @@ class ArrayMethods(P.Traced):
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and (frame.f_code is _ISSCALAR or frame.f_code.co_filename in _ASK_FOR_OTHERS):
             frame = frame.f_back
-        return _seen_class(self) if frame is not None and is_users(frame.f_code.co_filename) else type(self)
+        file = "" if frame is None else frame.f_code.co_filename
+        return _seen_class(self) if frame and (is_users(file) or file.startswith(POLYNOMIALS)) else type(self)
 
     # -- the same array, seen otherwise --------------------------------------------------------------
 

@@ -7,6 +7,7 @@ import warnings
 from array import array
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from types import BuiltinFunctionType, FunctionType, MappingProxyType, MethodType
 from typing import Any, Final
 
@@ -48,7 +49,7 @@ class Outside:
     def __init__(self, f: Callable[..., Any], objects: Sequence[Any] = ()) -> None:
         self.function, self.objects = f, tuple(objects)
         self.places: list[Place] = list(Search(f, objects).places.values())
-        self._own = f if isinstance(f, FunctionType) else None
+        self._own = _function_of(f)
         self._first = int(self._own is not None)  # where the marks of places begin
         self._left_out: set[Hashable] = set()
         self._traced: Marks | None = None  # as it was when the function was traced last
@@ -119,6 +120,14 @@ class Outside:
             warnings.warn_explicit(sentence, UserWarning, code.co_filename, code.co_firstlineno)
 
 
+def _function_of(f: Callable[..., Any]) -> FunctionType | None:
+    """Return the function that is called in the end: of a method, a partial, an object that can be called."""
+    own: Any = f.func if isinstance(f, partial) else f
+    own = own if isinstance(own, FunctionType | MethodType) else vars(type(own)).get("__call__")
+    own = getattr(own, "__func__", own)
+    return own if isinstance(own, FunctionType) else None
+
+
 def _marks(value: Any, held: list[Any]) -> Any:
     """Tell a value from others: by what it is, an array by some elements, a container by its structure and leaves."""
     held.append(value)
@@ -148,7 +157,7 @@ def _objects(things: np.ndarray, held: list[Any]) -> Any:
         return None
     some = things.ravel()[:: max(1, -(-things.size // LOOKED_AT))].tolist()
     held += some
-    return tuple([_mark(x, held) if isinstance(x, _VALUES) else id(x) for x in some])
+    return tuple([_mark(x, held) if isinstance(x, _VALUES) and not isinstance(x, np.void) else id(x) for x in some])
 
 
 def _octets(buffer: Any) -> Any:
@@ -175,7 +184,10 @@ def _mark(leaf: Any, held: list[Any]) -> Any:
     if isinstance(leaf, bytearray | memoryview | array):
         return id(leaf), _octets(leaf)
     if isinstance(leaf, MappingProxyType):  # which shows what another dict holds
-        return kind, _marks(dict(leaf), held)
+        try:
+            return kind, _marks(dict(leaf), held)
+        except RecursionError:  # it shows itself
+            return id(leaf)
     if isinstance(leaf, slice):
         return slice, leaf.start, leaf.stop, leaf.step
     if isinstance(leaf, set | frozenset):

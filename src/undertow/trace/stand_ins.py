@@ -21,7 +21,7 @@ from undertow.trace.foreign import ARRAYS_OF_THEIR_OWN
 from undertow.trace.remedy import numpy_name
 from undertow.trace.tracer import Trace, Tracer, constant, lists_arguments, made_of_sizes
 from undertow.trace.views import Memory, View
-from undertow.trace.where import is_user_code
+from undertow.trace.where import POLYNOMIALS, is_user_code
 
 Site = tuple[CodeType, int]  # a call in the user's code: its function and the instruction
 Exchange = tuple[Any, str, Any, Any]  # a module, class or dict of names, a name, what it means, what it shall mean
@@ -35,8 +35,6 @@ _OF_LISTS = ("stack", "concatenate", "hstack", "vstack", "dstack", "column_stack
 _OF_SHAPES = ("reshape", "broadcast_to", "tile", "resize", "roll", "transpose", "moveaxis", "pad", "split",
               "array_split", "repeat", "piecewise")  # fmt: skip
 _ASKING_FIRST = ("take", "fill_diagonal", "place", "putmask", "put_along_axis")  # and no other argument
-# NumPy's modules of polynomials are plain Python, on arrays that np.array makes, as the user's functions are.
-POLYNOMIALS = os.path.join(os.path.dirname(np.__file__), "polynomial") + os.sep
 MOST_NUMBERS = 64  # arguments that are listed one by one; an array as an argument serves better, and is told of
 _MATH = ("exp", "expm1", "exp2", "log", "log1p", "log2", "log10", "sqrt", "cbrt", "sin", "cos", "tan", "asin", "acos",
          "atan", "atan2", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh", "pow", "hypot", "fabs", "degrees",

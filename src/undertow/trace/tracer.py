@@ -236,7 +236,8 @@ class Tracer(InPlace, PlainArrays, np.lib.mixins.NDArrayOperatorsMixin, ArrayMet
     def _apply(self, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         answer = P.FUNCTIONS.get(function)
         if len(args) > 1 and answer is not None and (place := place_of_out(answer)) is not None and place < len(args):
-            args, kwargs = args[:place], {**kwargs, "out": args[place]}
+            kwargs = kwargs if args[place] is None else {**kwargs, "out": args[place]}
+            args = (*args[:place], None, *args[place + 1 :]) if len(args) > place + 1 else args[:place]
         if kwargs and kwargs.get("out") is not None:
             return self._apply_into(function, args, kwargs)
         if answer is None and (exchanged := getattr(function, "stands_for", None)) is not None:

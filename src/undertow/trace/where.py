@@ -21,6 +21,8 @@ LIBRARIES = (
     *(str(Path(np.__file__).parent.parent / name) for name in ("scipy", "pandas", "polars")),
     str(Path(optree.__file__).parent),
 )
+# NumPy's modules of polynomials are plain Python, on arrays that np.array makes, as the user's functions are.
+POLYNOMIALS = os.path.join(os.path.dirname(np.__file__), "polynomial") + os.sep
 _TYPED_IN = ("<doctest", "<stdin>", "<console>", "<python-input", "<ipython-input")
 _PYTHON = os.path.dirname(os.__file__)
 _COMMAND_LINE = str(Path(_HERE) / "cli.py")

@@ -178,7 +178,8 @@ def step_on(trainer: Trainer, X: Any, target: Any) -> float:
         raise trainer.diverge(message) from None
     before = trainer.run.model, trainer.state
     trainer.run.model, trainer.state = session.values()
-    if recorder is None and trainer.plan.non_finite == "raise" and not is_finite(trainer.run.model):
+    spoiled = recorder is None and not is_finite(trainer.run.model) and is_finite(before[0])
+    if spoiled and trainer.plan.non_finite == "raise":
         trainer.run.model, trainer.state = before
         told = _check(trainer, X, target) or f"the update is not finite. {remedies(trainer.run.settings)}"
         raise trainer.diverge(f"train_on: {told}")

@@ -99,9 +99,10 @@ def profile_of_blocks(flow: Flow, measure: Callable[[Flow, str], Array], fewest:
     Source: derived here.
     """
     groups: dict[Any, list[int]] = {}
+    roles = [re.sub(r"\d+", "", layer.reads or "") for layer in flow.layers]
     for i, layer in enumerate(flow.layers):
         if layer.kind == PRODUCT and layer.within is not None and layer.turn is None:
-            role = re.sub(r"\d+", "", layer.reads or "")
+            role = roles[i] if roles.count(roles[i]) > 1 else ""  # names that come once tell no kinds
             groups.setdefault((layer.fan_in, layer.fan_out, layer.activation, role), []).append(i)
     sizes = measure(flow, "delta.rms")
     fit = [x for x in groups.values() if len(x) >= fewest and np.isfinite(sizes[x]).all() and sizes[x].min() > 0]

@@ -18,6 +18,7 @@ from undertow.flow.rules.measures import (
     end_of_rates,
     first_row,
     held_end,
+    is_full_batch,
     rescales,
     show,
     show_times,
@@ -58,7 +59,7 @@ def find_large_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     finite after it rose, or hardly falls. How far an update moves W for its size is second evidence; about 0.001 is
     usual. Where it is forty times that all the way, weights never settle, and the loss stands above what could be had:
     it no longer falls, and is no lower than that of a linear function, also on rows held out, where one is known to
-    explain something. A single layer, which is a linear function itself, is left out of that.
+    explain something. A single layer, as a rule a linear function itself, is left out of that.
     Where the first steps leave nothing of the weights, rows held out tell as well: classes that can be told apart are
     learned by heart at any rate, but by weights so large that what is wrong is wrong by far.
     The loss of two loops that train against each other is no measure, and counts only where it is not finite.
@@ -247,10 +248,11 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
 def find_oscillation(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """The loss swings to and fro without coming down much, more than the choice of batches explains.
 
-    Judged are the last two thirds of the training. On full batches every rise of the loss is a step too far; on smaller
-    ones, or with dropout or noise, the mean loss of whole epochs is judged, or of pieces of the training where there
-    are few epochs, beside what chance explains. In a loop of one's own batches may follow the order of rows that are
-    sorted: the network then learns one kind after the other, and forgets those before.
+    Judged are the last two thirds of the training. On full batches every rise of the loss is a step too far, with
+    dropout or noise one by more than a loss differs from the next but one; on smaller batches the mean loss of whole
+    epochs is judged, or of pieces of the training where there are few epochs, beside what chance explains. In a loop of
+    one's own batches may follow the order of rows that are sorted: the network then learns one kind after the other,
+    and forgets those before.
 
     Source: LeCun et al., Efficient BackProp, 1998, section 5 (between 1/λ and 2/λ the error oscillates); Goh, Why
         momentum really works, Distill 2017 (the ripples of large momentum).
@@ -304,6 +306,8 @@ def _curve(flow: Flow, course: Course) -> tuple[Array, str, float]:
     """The loss as free of the choice of batches as can be, of what it is told, and the noise that is left."""
     if course.full_batch:
         return course.loss, "step", 0.0
+    if is_full_batch(flow) and len(course.loss) > 4:  # what is drawn differs as much from the next loss but one
+        return course.loss, "step", 3 * float(np.median(np.abs(course.loss[2:] - course.loss[:-2]))) / 0.954
     rows = np.array([row["loss"] for row in flow.history if R.is_number(row.get("loss"))], np.float64)
     pieces = rows
     n_pieces = min(40, len(course.loss) // 10)

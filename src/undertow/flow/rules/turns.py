@@ -110,7 +110,9 @@ def find_growth_through_time(flow: Flow, rule: Rule) -> Finding | None:
         limit of its norm, 3.2.
     """
     course, nothing = course_of(flow), _loss_of_nothing(flow)
-    found = [x for x in ways_through_time(flow, at_first_look if flow.looks else early) if x.ratio > rule.ratio]
+    ways = ways_through_time(flow, at_first_look if flow.looks else early)
+    # where each call has a loss of its own, the first call's δ sums up those of all
+    found = [x for x in ways if x.ratio > rule.ratio * max(1.0, x.steps / 4)]
     if not found or course.moving:
         return None
     off = course.initial > rule.initial * nothing > 0
