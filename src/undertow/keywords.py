@@ -40,7 +40,8 @@ def explain_keywords(function: Callable[P, R]) -> Callable[P, R]:
         try:
             return function(*args, **kwargs)
         except TypeError as error:
-            unknown = re.fullmatch(r"(.*) got an unexpected keyword argument '(\w+)'", str(error))
+            said = re.sub(r"\. Did you mean '\w+'\?$", "", str(error))  # Python's own guess, from 3.13 on
+            unknown = re.fullmatch(r"(.*) got an unexpected keyword argument '(\w+)'", said)
             missing = re.fullmatch(r"(.* missing 1 required positional argument: '(\w+)')", str(error))
             found = missing if unknown is None else unknown
             if found is None or error.__traceback__ is None or error.__traceback__.tb_next is not None:
