@@ -2,6 +2,7 @@
 
 import array
 import dataclasses
+import functools
 import subprocess
 import sys
 import types
@@ -315,6 +316,30 @@ def test_code_that_is_exchanged_within_a_function():
     outer.__code__ = another.__code__
     with pytest.warns(UserWarning, match=r"outer \(.*\) has other code than when it was compiled"):
         assert f(x) == 14
+
+
+@pytest.mark.parametrize("kind", ["method", "partial", "object"])
+def test_code_that_is_exchanged_within_what_is_called(kind):
+    class Doubling:
+        def __call__(self, x):
+            return 2 * np.sum(x)
+
+    def tripling(self, x):
+        return 3 * np.sum(x)
+
+    made = Doubling()
+    given = {"method": made.__call__, "partial": functools.partial(Doubling.__call__, made), "object": made}[kind]
+    f, x = ut.compile(given), np.arange(3.0)
+    assert f(x) == 6
+    Doubling.__call__.__code__ = tripling.__code__
+    with pytest.warns(UserWarning, match="has other code than when it was compiled"):
+        assert f(x) == 9
+
+
+def test_what_cannot_be_hashed_or_shows_itself_is_read():
+    octets, inner = np.array([np.void(b"abc")], dtype=object), {"rate": 0.5}
+    inner["self"] = shown = types.MappingProxyType(inner)
+    assert ut.compile(lambda x: x * len(octets[0].tobytes()) * shown["rate"])(2.0) == 3
 
 
 def test_arrays_with_fields_of_objects_are_read():

@@ -249,6 +249,8 @@ def test_what_a_writer_that_was_killed_has_left_is_removed(tmp_path):
     (tmp_path / ".rows-mine" / "notes.txt").write_text("mine")
     (tmp_path / ".rowsX-abcdefgh").mkdir()
     (tmp_path / ".rowsX-abcdefgh" / "X.npy").write_text("of another cache")
+    (tmp_path / ".rows-2").mkdir()
+    (tmp_path / ".rows-2" / "X.npy").write_text("of one whose name begins alike")
     kept = {entry.name for entry in tmp_path.iterdir()}
     command = [sys.executable, "-c", WRITER, str(tmp_path / "rows")]
     writers = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) for _ in range(2)]

@@ -225,7 +225,7 @@ def _single_rows(args: Sequence[Any], batch: Sequence[int]) -> Batch:
 
 def _for_any_size(f: Callable[..., Any], args: Sequence[Any], places: Batch, n: int) -> Traced | None:
     """Trace for several batch sizes, and write the one graph that holds for all; None if there is none."""
-    shown: list[str] = []
+    shown = ""  # what the first of them is
     try:
         traced = _trace(f, args, places, n)
         for k in (n + 1, 2 * n + 3, 2, 1009, 1):  # small and large ones: a function may count to a limit
@@ -240,9 +240,9 @@ def _for_any_size(f: Callable[..., Any], args: Sequence[Any], places: Batch, n: 
             graph = generalize(traced.graph, other.graph, n, k)
             if graph is None:
                 return None
-            shown.append(str(graph))
-            if shown[-1] != shown[0]:
+            if shown not in ("", found := str(graph)):
                 return None
+            shown = found
     except Exception:  # whatever a function says to a batch of another size: its own size comes last
         return None
     assert graph is not None

@@ -137,9 +137,7 @@ def _loss_of_nothing(flow: Flow) -> float:
     return min(reference, zero) if zero > 0 else reference
 
 
-def _told(
-    flow: Flow, rule: Rule, way: Way, severity: str, change: str, harm: str, remedies: list[Remedy]
-) -> Finding:  # fmt: skip
+def _told(flow: Flow, rule: Rule, way: Way, severity: str, change: str, harm: str, remedies: list[Remedy]) -> Finding:
     """A finding of what becomes of the gradient through time."""
     first, n = way.first, way.last.turn[1] if way.last.turn else 0
     factor = way.ratio ** (1 / way.steps)
