@@ -154,6 +154,28 @@ def test_residual_blocks_of_a_loop_that_nothing_scales_explode():
             assert found[0].remedies[0].code.startswith("h = h + block(h) / np.sqrt(16)")
 
 
+@pytest.mark.parametrize("names", [range(1, 13), "abcdefghijkl"], ids=["numbers", "letters"])
+def test_residual_blocks_are_alike_whatever_their_parameters_are_called(names):
+    """With He's weights h + relu(h W) has more than twice the mean square of h, in each of twelve blocks."""
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(200, 16))
+    targets = ut.one_hot((inputs @ rng.normal(size=(16, 4))).argmax(axis=1), 4)
+    p = {f"W{name}": rng.normal(size=(16, 16)) * np.sqrt(2 / 16) for name in names}
+    p["out"] = rng.normal(size=(16, 4)) / 4
+
+    def loss(p, X, Y):
+        h = X
+        for name in names:
+            h = h + np.maximum(h @ p[f"W{name}"], 0)
+        return -np.mean(np.sum(Y * ut.log_softmax(h @ p["out"], axis=1), axis=1))
+
+    measured = ut.flow.recorded(loss)
+    for _ in range(25):
+        _, gradient = measured(p, inputs, targets)
+        p = ut.trees.map(lambda w, g: w - 0.01 * g, p, gradient)
+    assert [x.kind for x in measured.findings] == ["exploding"]
+
+
 @pytest.mark.parametrize(("beta", "told"), [(0.995, True), (0.5, False)])
 @pytest.mark.parametrize("buffer", [False, True])
 def test_a_loop_on_full_batches_swings_from_step_to_step(beta, told, buffer):

@@ -1,6 +1,7 @@
 """A gradient that is not finite while the loss still is: named where it was, and the model before it kept."""
 
 import re
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -84,3 +85,23 @@ def test_a_batch_of_ones_own_leaves_the_model_as_it_was(flow):
     with pytest.raises(Diverged, match=r"^train_on: the gradient of layers\[0\]\.W is not finite \(4 of 4"):
         trainer.train_on(rows, y)
     np.testing.assert_allclose(trainer.model.layers[0].W, W, rtol=1e-12)
+
+
+@dataclass(eq=False)
+class Masked:
+    """Scores of classes, some of which never are."""
+
+    mask: np.ndarray
+
+    def __call__(self, z):
+        return np.where(np.isfinite(self.mask), z, -1e9)
+
+
+def test_a_constant_that_is_not_finite_by_nature_is_no_update_that_is_not():
+    rows, labels = X[:8], np.arange(8) % 2
+    model = nn.Sequential(nn.Dense(4, 3), Masked(np.array([0.0, 0.0, -np.inf], np.float32)))
+    trainer = ut.Trainer(
+        model, (rows, labels), loss="categorical_cross_entropy", optimizer=optim.sgd(0.1), validation=None,
+        progress=False, flow=False,
+    )  # fmt: skip
+    assert np.isfinite(trainer.train_on(rows, labels))
