@@ -1,7 +1,7 @@
-"""Large matrix products for processors of Intel: panels of B are copied first, then a few rows of A, interleaved.
+"""Large matrix products for processors of Intel: panels of B are copied first, then rows of A, a few interleaved.
 
-So many columns of B as half of a second-level cache holds are copied, panel by panel. Then rows of A are copied, as
-many as a block of C has, the elements of a column side by side: they stay in the first-level cache, while all panels
+So many columns of B as half of a second-level cache holds are copied, panel by panel. Then rows of A are copied, those
+of a block of C together, the elements of a column side by side: they stay in the first-level cache, while all panels
 come past. So every operand is read as it lies, transposed or not. What that is worth stands at `ways`.
 
 Source: K. Goto and R. van de Geijn, Anatomy of high-performance matrix multiplication, ACM TOMS 34 (2008).
@@ -19,6 +19,7 @@ from undertow.compile.product_args import LINE, SIZES
 
 VECTORS = 3  # side by side in a panel of B, ...
 HEIGHT = 8  # ... and rows of the blocks of C that these make
+GROUP = 64  # rows of A that are copied at once: of a transposed one, whole lines, which are far from each other
 CHUNK = 2304  # bytes of a row of B that are copied together
 AHEAD = 8  # terms that a panel's rows are fetched ahead: processors wait for the second-level cache else
 SPARE = 16  # rows behind the last that squares which are turned around end in
@@ -26,11 +27,11 @@ SPARE = 16  # rows behind the last that squares which are turned around end in
 
 def interleaved_bytes(kind: str) -> int:
     """Return the scratch memory that one thread needs for such a product, a multiple of 64."""
-    return _tile_bytes(kind) + (DEPTH + SPARE) * CHUNK
+    return _tile_bytes(kind) * (GROUP // HEIGHT) + (DEPTH + SPARE) * CHUNK
 
 
 def _tile_bytes(kind: str) -> int:
-    """Bytes of A's rows: squares that are turned around end behind the last term."""
+    """Bytes of A's rows for one block of C: squares that are turned around end behind the last term."""
     return HEIGHT * SIZES[kind] * (DEPTH + SPARE) // LINE * LINE
 
 
@@ -104,13 +105,21 @@ class _Interleaved(Product):
         with self.each_row(e) as (target, source):
             for v, mask in enumerate(masks):
                 with e.when(near & (columns > v * self.lanes)):
-                    here = e.address(source, v * self.lanes, self.kind)
-                    if v == 0:  # of a transposed A, what the next rows of C need
-                        e.prefetch(e.address(source, LINE, "i8"))
-                    vector = e.load(here, self.kind, self.lanes, mask)
+                    vector = e.load(e.address(source, v * self.lanes, self.kind), self.kind, self.lanes, mask)
                     e.store(vector, e.address(target, v * self.lanes, self.kind))
             with e.when(~near):
                 self.copy_singly(e, target, source)
+        e.finish()
+
+    def write_group(self) -> None:
+        """Write the copy of many rows of a transposed A: a column of it, and of each group of rows, at a time."""
+        e = self.begin("group", "target source", "row_b k columns row")
+        columns = e.args["columns"]
+        masks = [e.first_lanes(columns - top, HEIGHT) for top in range(0, GROUP, HEIGHT)]
+        with self.each_row(e) as (target, source):
+            for i, mask in enumerate(masks):
+                vector = e.load(e.address(source, i * HEIGHT, self.kind), self.kind, HEIGHT, mask)
+                e.store(vector, e.address(target, i * _tile_bytes(self.kind), "i8"))
         e.finish()
 
     def write_strip(self) -> None:
@@ -126,12 +135,14 @@ class _Interleaved(Product):
     def write_panel(self) -> None:
         """Write what copies a strip, and no loop over rows: that of all panels does both."""
         self.write_strip()
+        self.write_group()
 
     def write_panels(
         self, e: Emitter, x: dict[str, Value], left: Value, right: Value, task: Value, tell: Callable[..., None]
     ) -> None:
         """Write the loops over columns of B that are copied together, and over rows of A."""
-        panels, chunk = e.address(x["scratch"], _tile_bytes(self.kind), "i8"), CHUNK // self.size
+        tile = _tile_bytes(self.kind)
+        panels, chunk = e.address(x["scratch"], tile * (GROUP // HEIGHT), "i8"), CHUNK // self.size
         panel = x["k"] * (self.wide * self.size)
         row = e.const(self.wide * self.size, "i64")
         with e.loop(left, right, chunk) as begin:
@@ -146,26 +157,40 @@ class _Interleaved(Product):
                 target = e.address(panels, j / self.wide * panel, "i8")
                 self.pack(e, target, source, x["row_b"], x["col_b"], x["k"], width, row)
             tell(row_b=row)
-            with e.loop(0, x["rows"], HEIGHT) as top:
-                ahead = x["rows"] - top
-                rows = e.select(ahead < HEIGHT, ahead, HEIGHT)
-                a, c = (e.address(x[s], top * x[f"row_{s}"], "i8") for s in "ac")
-                apart = e.const(HEIGHT * self.size, "i64")
-                self.pack(e, x["scratch"], a, x["col_a"], x["row_a"], x["k"], rows, apart)
-                tell(rows=rows)
-                here = {**x, "c": c, "b": panels, "panel": panel}
-                self.write_row_of_blocks(e, here, begin, columns, task, tell)
+            with e.loop(0, x["rows"], GROUP) as first:
+                ahead = x["rows"] - first
+                group = e.select(ahead < GROUP, ahead, GROUP)
+                self.copy_rows(e, {**x, "a": e.address(x["a"], first * x["row_a"], "i8")}, group)
+                with e.loop(0, group, HEIGHT) as top:
+                    ahead = group - top
+                    tell(rows=e.select(ahead < HEIGHT, ahead, HEIGHT))
+                    here = {**x, "c": e.address(x["c"], (first + top) * x["row_c"], "i8"), "b": panels, "panel": panel}
+                    rows = e.address(x["scratch"], top / HEIGHT * tile, "i8")
+                    self.write_row_of_blocks(e, here, rows, begin, columns, task, tell)
+
+    def copy_rows(self, e: Emitter, x: dict[str, Value], group: Value) -> None:
+        """Write the copy of a group of A's rows, in parts as high as a block of C."""
+        tile, apart = _tile_bytes(self.kind), e.const(HEIGHT * self.size, "i64")
+        near = x["row_a"] == self.size
+        with e.when(near):
+            e.call(f"{self.name}_group", x["scratch"], x["a"], x["col_a"], x["k"], group, apart)
+        with e.when(~near), e.loop(0, group, HEIGHT) as top:
+            rows = e.select(group - top < HEIGHT, group - top, HEIGHT)
+            target = e.address(x["scratch"], top / HEIGHT * tile, "i8")
+            source = e.address(x["a"], top * x["row_a"], "i8")
+            self.pack(e, target, source, x["col_a"], x["row_a"], x["k"], rows, apart)
 
     def write_row_of_blocks(
         self,
         e: Emitter,
         x: dict[str, Value],
+        rows: Value,
         begin: Value,
         columns: Value,
         task: Value,
         tell: Callable[..., None],
     ) -> None:
-        """Write the product of A's rows that were copied with all panels that were, the last of which may be narrow."""
+        """Write the product of some of A's rows with all panels that were copied, the last of which may be narrow."""
         whole = columns / self.wide
         rest = columns - whole * self.wide
         runs = [(VECTORS, whole, e.const(0, "i64"), e.const(self.lanes, "i64"))]
@@ -180,7 +205,7 @@ class _Interleaved(Product):
                 if self.finishing is not None:
                     tell(column=column)
                 place = e.address(x["c"], column, self.kind)
-                e.call(f"{self.name}_block_{vectors}_{HEIGHT}", task, x["scratch"], place, count)
+                e.call(f"{self.name}_block_{vectors}_{HEIGHT}", task, rows, place, count)
 
     def pack(
         self, e: Emitter, target: Value, source: Value, row: Value, col: Value, k: Value, columns: Value, apart: Value
