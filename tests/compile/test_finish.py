@@ -31,13 +31,18 @@ def kernel(request, monkeypatch):
     return request.param
 
 
-@pytest.fixture(params=[1, 2, 3])
-def threads(request, monkeypatch):
+@pytest.fixture
+def share(monkeypatch):
+    """What lets work be shared among up to three threads."""
     monkeypatch.setattr(known, "usable_processors", lambda: 3)
     monkeypatch.setattr(split, "FLOPS", 1 << 60)  # sums that threads share are joined by a pass over their parts
-    ut.set_threads(request.param)
-    yield request.param
+    yield ut.set_threads
     ut.set_threads(None)
+
+
+def threads_for(kernel, number):
+    """One, two or three threads, so that each kernel and each case meets all of them, if not each other's."""
+    return 1 + (KERNELS.index(kernel) + number) % 3
 
 
 def finishes(program):
@@ -67,9 +72,10 @@ SIZES = [(3, 1, 13), (7, 300, 33), (64, 32, 40), (129, 64, 257), (31, 1000, 77),
 
 @pytest.mark.parametrize("chain", CHAINS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_results_are_those_of_numpy_and_of_a_pass_by_itself(chain, dtype, threads, monkeypatch):
+def test_results_are_those_of_numpy_and_of_a_pass_by_itself(chain, dtype, kernel, share, monkeypatch):
     rng = np.random.default_rng(0)
-    for m, k, n in SIZES:
+    for number, (m, k, n) in enumerate(SIZES):
+        share(threads_for(kernel, number + list(CHAINS).index(chain)))
         for turned in ("", "x", "w"):
             x, w = rng.normal(size=(m, k)), rng.normal(size=(k, n)) / k**0.5
             given = [x, w, rng.normal(size=n), rng.normal(size=(m, n)), np.array(0.7)]
@@ -146,9 +152,11 @@ CASES = [
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_a_training_is_the_same_to_the_last_bit(rule, kernel, threads, monkeypatch):
-    """Each kernel with each number of threads and each rule; every case comes up with each of these."""
-    clip, dtype = CASES[(list(RULES).index(rule) + 2 * KERNELS.index(kernel) + threads) % len(CASES)]
+def test_a_training_is_the_same_to_the_last_bit(rule, kernel, share, monkeypatch):
+    """Each rule with each kernel and each number of threads, and each of these with each other."""
+    number = list(RULES).index(rule)
+    share(threads_for(kernel, number))
+    clip, dtype = CASES[(number + 2 * KERNELS.index(kernel)) % len(CASES)]
     (apart, usual), (found, program) = both(monkeypatch, lambda: train(RULES[rule](), clip, dtype))
     assert not finishes(usual) and finishes(program)
     for a, b in zip(found, apart, strict=True):
@@ -178,8 +186,9 @@ def told(x, w, watched, threads):
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("n", [13, 64, 100, 257])
-def test_statistics_of_what_is_finished_are_numpys_and_change_nothing(n, dtype, threads, monkeypatch):
+def test_statistics_of_what_is_finished_are_numpys_and_change_nothing(n, dtype, kernel, share, monkeypatch):
     monkeypatch.setattr(finished, "FAR", ALWAYS)
+    threads = threads_for(kernel, n)
     rng = np.random.default_rng(n)
     x, w = rng.normal(size=(300, n)).astype(dtype), rng.normal(size=(n, n)).astype(dtype)
     w[0] = 0

@@ -68,9 +68,11 @@ def chosen(found, x, name, kth, axis):
 def test_kernels_compute_what_numpy_does(name, dtype, threads):
     if dtype == np.float16 and name in LINEAR_ALGEBRA:
         pytest.skip("NumPy decomposes no float16")
-    for sample in REGISTRY[name].samples():
-        if not sample.needs_values:
-            assert compare(name, sample.args, sample.params, dtype, threads)
+    samples = [x for x in REGISTRY[name].samples() if not x.needs_values]
+    if dtype == np.float16:  # computed as float32 is: every third says whether the numbers are read and written
+        samples = samples[::3]
+    for sample in samples:
+        assert compare(name, sample.args, sample.params, dtype, threads)
 
 
 @pytest.mark.parametrize("name", sorted(NOT_COMPILED))

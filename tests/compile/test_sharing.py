@@ -12,6 +12,9 @@ from undertow.compile.split import split_products
 from undertow.train.step import make_step
 
 
+CLIP = optim.clip_by_global_norm(0.5)
+
+
 class Always(Pace):
     """Runs in one way only."""
 
@@ -55,9 +58,13 @@ def train(count, alone, monkeypatch, dtype=np.float32, rows=64, clip=None, norm=
         ut.set_threads(None)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize(("count", "rows"), [(2, 64), (3, 50), (4, 7), (3, 64), (4, 50), (2, 7)])
-@pytest.mark.parametrize("clip", [None, optim.clip_by_global_norm(0.5)], ids=["", "clip"])
+@pytest.mark.parametrize(
+    ("count", "rows", "dtype", "clip"),
+    [
+        (2, 64, np.float32, None), (3, 50, np.float32, CLIP), (4, 7, np.float32, None), (3, 64, np.float64, CLIP),
+        (4, 50, np.float64, None), (2, 7, np.float64, CLIP), (2, 50, np.float64, None), (4, 64, np.float32, CLIP),
+    ],
+)  # fmt: skip
 def test_one_thread_that_does_the_parts_of_all_finds_the_same_bits(four_threads, monkeypatch, count, dtype, rows, clip):
     together, made = train(count, False, monkeypatch, dtype, rows, clip)
     alone, _ = train(count, True, monkeypatch, dtype, rows, clip)

@@ -36,12 +36,12 @@ def _shared(monkeypatch):
     monkeypatch.setattr(operations, "WORTH_SHARING", 1)
 
 
-@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("function", [beside, between, of_columns])
-def test_short_rows_are_computed_as_numpy_computes_them(function, width, dtype, threads):
+def test_short_rows_are_computed_as_numpy_computes_them(function, width, dtype):
     rng = np.random.default_rng(width)
+    threads = 3 if (width + (dtype == "float64")) % 2 else 1
     for m, n in ((1, 1), (2, 5), (9, 3), (21, 16), (40, 7)):
         args = [rng.normal(size=size).astype(dtype) for size in ((m, n, width), (m, width), (n, width))]
         found = run_compiled(trace_function(function, args).graph, args, threads)

@@ -72,7 +72,7 @@ def test_it_is_told_as_is_where_columns_have_their_own_scales_already():
 def test_a_run_is_repeated_from_its_config(tmp_path, scaling):
     """What the first training decided is what the one on all rows goes by; the same bytes come of the file."""
     settings = write(tmp_path / "t.csv", small=True, n=120)
-    train_table(TableSettings(**settings.given(), scaling=scaling), tmp_path / "run", progress=False, say=id)
+    train_table(TableSettings(**settings.given(), scaling=scaling, epochs=20), tmp_path / "run", progress=False, say=id)
     config = read_config(tmp_path / "run" / "config.toml")
     assert config.scaling == "standard"
     train_table(config, tmp_path / "again", progress=False, say=id)

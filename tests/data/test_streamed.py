@@ -137,12 +137,12 @@ def test_validation_rows_that_fit_are_kept_in_memory(files):
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_rows_held_out_are_kept_from_the_pass_that_fits_the_encoder(files, tmp_path, kind, long):
     """They are those that the whole table encodes to, also where a text takes more memory than they may."""
-    frame = files["frame"].with_columns(note=pl.lit("n" * (2000 if long else 1)) + pl.col("row").cast(pl.String))
+    frame = files["frame"].with_columns(note=pl.lit("n" * (1000 if long else 1)) + pl.col("row").cast(pl.String))
     path = tmp_path / f"t.{kind}"
     frame.write_csv(path) if kind == "csv" else frame.write_parquet(path, row_group_size=2000)
     passes = []
     with watch_reading(lambda what, share: passes.append(what)):
-        table = stream_table(path, "kind", validation=0.05, memory=4e6, leave_out="note", scaling="none", weights="w")
+        table = stream_table(path, "kind", validation=0.05, memory=2e6, leave_out="note", scaling="none", weights="w")
     assert ("the rows held out" in passes) == long and type(table.validation) is ArraySource
     names = [*frame.columns[:5], "kind"]
     present = frame.drop_nulls("kind")
