@@ -25,6 +25,7 @@ from undertow.compile.parts import join_parts
 from undertow.compile.repeats import merge_repeats
 from undertow.compile.rewriting import as_float
 from undertow.compile.short_axes import turn_short_axes
+from undertow.compile.stacks import flatten_stacks
 from undertow.compile.stencils import read_shifted
 from undertow.graph import CONSTANT, INPUT, Graph, Node, Spec, resolve
 from undertow.primitives import random
@@ -260,7 +261,7 @@ def expand(graph: Graph, sizes: dict[str, int]) -> Graph:
         moved[node] = new
     written = Graph(tuple(inputs), tuple(moved[x] for x in graph.outputs), title=graph.title)
     join_decompositions(written)
-    for rewrite in (read_shifted, join_parts, turn_short_axes, split_narrow_sums):
+    for rewrite in (read_shifted, join_parts, flatten_stacks, turn_short_axes, split_narrow_sums):
         written = rewrite(written, ShapesOnly)
     return merge_repeats(written)
 

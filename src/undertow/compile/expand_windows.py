@@ -2,26 +2,49 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from undertow import primitives as P
+from undertow.compile.access import layout_of, reshaped
+
+MOST_AXES = 6  # of an array that is put among zeros as it is
 
 
 def _add_windows(x: Any, shape: tuple[int, ...], window: tuple[int, ...], axis: tuple[int, ...]) -> Any:
-    """Σ_w x[i − w, w], one axis of windows after the other: with zeros around, x is read along diagonals."""
-    for i, width in zip(reversed(axis), reversed(window), strict=True):
-        if width == 0:
-            return None
+    """Σ_w x[i − w, w], one axis of windows after the other: with zeros around, x is read along diagonals.
+
+    Axes stay as they lie in memory, so that whole rows are copied and added; the windows' own ones come before what
+    follows the axis that they slide along, since they are short.
+    """
+    if 0 in window:
+        return None
+    n = len(shape)
+    strides = layout_of(x.node).strides
+    lie = sorted(range(x.ndim), key=lambda j: -abs(strides[j]))  # the axes of x, from the outermost to the innermost
+    now = list(range(x.ndim))  # which of them are left, in the order that x has now
+    for k in reversed(range(len(window))):
+        i, width = axis[k], window[k]
+        lie.remove(n + k)
+        at = lie.index(i) + 1
+        behind = sorted(lie[at:], key=lambda j: j < n)
+        x = P.transpose(x, axes=tuple(map(now.index, (*lie[:at], n + k, *behind))))
+        apart = x.shape
+        together = math.prod(apart[: at - 1]), apart[at - 1], width, math.prod(apart[at + 1 :])
+        first = at - 1
+        if x.ndim > MOST_AXES or reshaped(layout_of(x.node), together) is not None:
+            x, first = P.reshape(x, shape=together), 1
+        x = _with_zeros(x, first, width - 1, width - 1)
+        x = np.flip(P.sliding_windows(x, window=(width,), axis=(first,)), -1)  # [..., i, w, ..., W − 1 − w']
         last = x.ndim - 1
-        x = P.transpose(x, axes=(*range(i + 1), last, *range(i + 1, last)))  # sums are taken of whole rows behind it
-        x = _with_zeros(x, i, width - 1, width - 1)
-        x = np.flip(P.sliding_windows(x, window=(width,), axis=(i,)), -1)  # [..., i, w, ..., W − 1 − w']
-        x = P.diagonal(x, offset=0, axis1=i + 1, axis2=last + 1)  # [..., i, ..., w]
-        x = P.sum_(P.transpose(x, axes=(last, *range(last))), axis=(0,), keepdims=False)
-    return x
+        x = P.diagonal(x, offset=0, axis1=first + 1, axis2=last)  # [..., i, ..., w]
+        x = P.sum_(P.transpose(x, axes=(last - 1, *range(last - 1))), axis=(0,), keepdims=False)
+        x = P.reshape(x, shape=(*apart[: at - 1], x.shape[first], *apart[at + 1 :]))
+        now = [*lie[:at], *behind]
+    return P.transpose(x, axes=tuple(map(now.index, range(n))))
 
 
 def _with_zeros(x: Any, axis: int, before: int, after: int) -> Any:
