@@ -59,7 +59,8 @@ def test_values_and_gradients_are_those_of_the_chain_rule(compile):
 def train() -> Any:
     """Some steps of gradient descent on all examples at once."""
     return ut.train(
-        make_model(), (X, Y), loss=lambda output, y: np.mean((output - y) ** 2), optimizer=optim.sgd(RATE), epochs=STEPS, batch_size=len(X),
+        make_model(), (X, Y), loss=lambda output, y: np.mean((output - y) ** 2),
+        optimizer=optim.sgd(RATE), epochs=STEPS, batch_size=len(X),
         validation=None, progress=False, flow=False,
     )  # fmt: skip
 
