@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from tests.exported import load_source
 
 import undertow as ut
+from command_line import make_runner
+from exported import load_source
 from undertow import nn
 from undertow.data import TabularEncoder, encode_table, read_table, stream_table
 from undertow.data.columns import ValueColumn
@@ -216,3 +217,15 @@ def test_a_few_texts_among_numbers_are_told_with_the_remedy(tmp_path):
     with pytest.raises(DataError) as caught:
         encode_table(many, "y")
     assert "missing=" not in str(caught.value)
+
+
+def test_the_command_line_takes_them_one_by_one(tmp_path, capsys, monkeypatch):
+    """A mark may begin with a dash; they stand in the settings, and a later file is read by them."""
+    marked, _ = make_tables()
+    marked.write_csv(tmp_path / "t.csv")
+    run = make_runner(capsys, monkeypatch)
+    more = ("--missing", ".", "--missing", "-999", "--missing", "not asked", "--epochs", "1", "--no-flow", "--quiet")
+    code, said, _ = run("train", tmp_path / "t.csv", "--target", "price", *more, "--out", tmp_path / "run")
+    assert code == 0 and "Missing values, as asked for: '.', '-999', 'not asked', beside the usual marks." in said
+    code, said, error = run("predict", tmp_path / "run", tmp_path / "t.csv")
+    assert code == 0 and len(said.split()) == 301 and "no number" not in error

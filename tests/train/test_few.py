@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 import undertow as ut
+from command_line import make_runner
 from undertow import nn
 from undertow.data import k_folds, stream_table
 from undertow.errors import ArgumentError, DataError, DataWarning
@@ -116,3 +117,26 @@ def test_a_warmup_rises_within_the_training_and_reaches_the_rate(n, settings, ri
         assert max(found) == pytest.approx(1.0) and math.isclose(found[rise], 1.0)
     else:
         assert rates == 1.0 if schedule == "constant" else rates(0) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--epochs", "1"), "cosine, after a warm-up of 3 updates, not 2 epochs, as there are 6 updates in all"),
+        (("--epochs", "1", "--accumulate", "5"), "cosine, without the warm-up of 2 epochs, as there is one update"),
+        (("--epochs", "9"), "cosine, after a warm-up of 2 epochs"),
+    ],
+)
+def test_the_warmup_is_told_as_it_is(tmp_path, capsys, monkeypatch, options, said):
+    table = pl.DataFrame({"a": RNG.normal(size=120).round(3)})
+    table.with_columns(y=(3 * pl.col("a")).round(3)).write_csv(tmp_path / "t.csv")
+    run = make_runner(capsys, monkeypatch)
+    fixed = ("--hidden", "4", "--no-flow", "--quiet", "--out", tmp_path / "run")
+    code, told, _ = run("train", tmp_path / "t.csv", "--target", "y", *options, *fixed)
+    assert code == 0 and said in " ".join(told.split())
+    code, _, error = run(
+        "train", tmp_path / "t.csv", "--target", "y", *fixed, "--overwrite", "--accumulate", "1000", "--epochs", "2"
+    )
+    assert code == 2 and "accumulate is 1000, but there are 12 batches in all, so nothing would be learned" in " ".join(
+        error.split()
+    )
