@@ -31,6 +31,37 @@ def test_it_goes_the_way_of_scipy(compile):
     assert (start == -1.2).all()
 
 
+def test_each_iteration_of_a_network_is_that_of_scipy():
+    """The same parameters, loss and evaluations, where SciPy is given the gradient written out by hand."""
+    rng = np.random.default_rng(5)
+    X, y = rng.standard_normal((40, 3)), rng.standard_normal((40, 1))
+    model = nn.initialize(nn.Sequential(nn.Dense(3, 6), "tanh", nn.Dense(6, 1)), 0, np.dtype(np.float64))
+    loss = lambda model, X, y: np.mean((model(X) - y) ** 2) + 0.01 * np.sum(model.layers[0].W ** 2)
+    shapes = [(3, 6), (6,), (6, 1), (1,)]
+
+    def by_hand(flat):
+        W, b, V, c = (part.reshape(s) for part, s in zip(np.split(flat, np.cumsum([18, 6, 6])), shapes, strict=True))
+        h = np.tanh(X @ W + b)
+        e = h @ V + c - y
+        dz = (2 * e / e.size) @ V.T * (1 - h**2)
+        parts = [X.T @ dz + 0.02 * W, dz.sum(0), h.T @ (2 * e / e.size), (2 * e / e.size).sum(0)]
+        return np.mean(e**2) + 0.01 * np.sum(W**2), np.concatenate([part.ravel() for part in parts])
+
+    first, _, last = model.layers
+    start = np.concatenate([np.ravel(part) for part in (first.W, first.b, last.W, last.b)])
+    losses = [by_hand(start)[0]]
+    expected = minimize(
+        by_hand, start, jac=True, method="L-BFGS-B", callback=lambda x: losses.append(by_hand(x)[0]),
+        options={"gtol": 1e-7, "ftol": 1e-10, "maxcor": 5, "maxiter": 25},
+    )  # fmt: skip
+    found, report = optim.minimize_lbfgs(loss, model, X, y, tolerance=1e-7, history=5, max_iterations=25)
+    assert (report.iterations, report.evaluations) == (expected.nit, expected.nfev + 1)  # of the start, for the report
+    np.testing.assert_allclose(report.losses, losses, rtol=1e-7)
+    first, _, last = found.layers
+    flat = np.concatenate([np.ravel(part) for part in (first.W, first.b, last.W, last.b)])
+    np.testing.assert_allclose(flat, expected.x, rtol=1e-4, atol=1e-6)
+
+
 def test_a_model_with_functions_and_float32_comes_back_as_it_was():
     """Linear regression by a float32 layer in a tuple: dtypes, functions and plain floats stay what they were."""
     rng = np.random.default_rng(0)

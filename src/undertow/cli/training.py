@@ -71,6 +71,9 @@ Header = Annotated[
 ]
 Commas = Annotated[str | None, text("What 1,234 is where it may be either: point (1234), comma (1.234), auto.")]
 
+Seed = Annotated[int | None, typer.Option(min=0)]
+Missing = Annotated[list[str] | None, text("A mark of a missing value beside the usual ones: ., -999; once for each.")]
+
 
 @app.command()
 def train(
@@ -94,7 +97,8 @@ def train(
     dates: Annotated[str | None, text("auto, days, or parts: also year, month, weekday, hour.")] = None,
     decimal: Commas = None,
     as_text: Annotated[str | None, text("Columns of numbers that are names: zip,article.")] = None,
-    target_scaling: TargetScaling = None, drop_copies: Copies = None, memory: Memory = None, cache: CacheFolder = None,
+    missing: Missing = None, target_scaling: TargetScaling = None, drop_copies: Copies = None, memory: Memory = None,
+    cache: CacheFolder = None,
     hidden: Annotated[str | None, text("Sizes of the hidden layers: 128,64.")] = None,
     activation: Annotated[str | None, text("relu, tanh, gelu, leaky_relu:slope=0.1, …")] = None,
     norm: Annotated[str | None, text("Normalisation: none, batch, layer, rms.")] = None,
@@ -125,8 +129,7 @@ def train(
     clip_value: Annotated[float | None, typer.Option(help="Largest size of one entry of the gradient.")] = None,
     non_finite: Annotated[str | None, text("Gradients that are not finite: raise, skip, zero.")] = None,
     metrics: Metrics = None,
-    seed: Annotated[int | None, typer.Option(min=0)] = None,
-    dtype: Annotated[str | None, text("float32 or float64.")] = None,
+    seed: Seed = None, dtype: Annotated[str | None, text("float32 or float64.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads to use.", min=1)] = None,
     checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.", min=1)] = None,
     flow: Flow = None, watch: Watch = False, watch_stay: WatchStay = False, control: Controlled = False,
@@ -216,6 +219,7 @@ def read_texts(options: dict[str, Any], clip_value: float | None) -> dict[str, A
         "metrics": read_names(options["metrics"]),
         "leave_out": read_names(options["leave_out"]),
         "as_text": read_names(options["as_text"]),
+        "missing": options["missing"] or None,
         "time_budget": read_seconds(options["time_budget"]),
     }
 
@@ -297,6 +301,7 @@ def find_lr(
     task: Annotated[str | None, text("classification or regression.")] = None,
     weights: Annotated[str | None, text("The column that says how much a row counts.")] = None,
     leave_out: Annotated[str | None, text("Columns that are no features: id,name.")] = None,
+    missing: Missing = None,
     loss: Annotated[str | None, text("huber:delta=2, poisson, …")] = None,
     optimizer: Annotated[str | None, text("Whose rate it is.")] = None,
     hidden: Annotated[str | None, text("Sizes of the hidden layers.")] = None,
@@ -304,7 +309,7 @@ def find_lr(
     low: Annotated[float, typer.Option(help="The first rate.")] = 1e-6,
     high: Annotated[float, typer.Option(help="The last rate.")] = 10.0,
     steps: Annotated[int, typer.Option(help="Steps between them.", min=10)] = 200,
-    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    seed: Seed = None,
     memory: Memory = None,
     cache: CacheFolder = None,
     quiet: Quiet = False,
@@ -322,6 +327,7 @@ def find_lr(
         data=data, target=target, dataset=dataset, optimizer=optimizer, hidden=read_sizes(hidden),
         batch_size=batch_size, seed=seed, header=header, memory=memory, cache=cache, weights=weights, loss=loss,
         task=None if task == "auto" else task, leave_out=read_names(leave_out),
+        missing=missing or None,
     )  # fmt: skip
     settings = told if config is None else told.over(read_config(config))
     settings = _check_source(settings)

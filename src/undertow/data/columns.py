@@ -15,7 +15,7 @@ from undertow.data.dates import Part, encode_parts, find_part_names
 from undertow.data.late import pl
 from undertow.data.layouts import LAYOUTS, convert_texts
 from undertow.data.parse import mark_missing, parse_booleans, parse_dates, parse_numbers
-from undertow.data.wording import Origin, count, name_row, shorten
+from undertow.data.wording import Origin, count, list_names, name_row, shorten
 from undertow.errors import DataError
 
 Kind = Literal["number", "boolean", "date", "duration"]
@@ -366,3 +366,24 @@ def show_value(value: float, kind: Kind) -> str:
     if kind == "date" and abs(value) < 10_000 * 365:
         return str(np.datetime64(0, "D") + np.timedelta64(math.floor(value), "D"))
     return f"{value:g}{' days' * (kind == 'duration')}"
+
+
+_SCALINGS = {
+    "standard": "Numbers, standardised",
+    "robust": "Numbers, by median and distance of the quartiles",
+    "quantile": "Numbers, as normal values of the same ranks",
+    "both": "Numbers, standardised, and as normal values of the same ranks",
+    "none": "Numbers, as they are",
+}
+
+
+def list_kinds(columns: list[Column]) -> list[str]:
+    """One sentence for the numbers of each scaling and one for the booleans that are features."""
+    said = []
+    values = [c for c in columns if isinstance(c, ValueColumn) and c.value]
+    for scaling, decision in _SCALINGS.items():
+        names = [c.name for c in values if c.kind == "number" and c.scaling == scaling]
+        if names:
+            said.append(f"{decision}: {list_names(names)}.")
+    names = [c.name for c in values if c.kind == "boolean"]
+    return said + ([f"Booleans, 0 and 1: {list_names(names)}."] if names else [])

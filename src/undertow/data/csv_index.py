@@ -39,6 +39,7 @@ class CsvFile:
         heights: rows of each piece.
         types: how each column's texts are read: its place in ``PARSERS``, or None for text.
         known: of a column, the texts that are no missing value.
+        marks: further texts that are one in any column.
         spelled: of a column, how missing values are spelled where the field is not empty, as far as one has been seen.
         in_vain: how often of late a piece was no table of plain numbers where it was read as one.
     """
@@ -53,6 +54,7 @@ class CsvFile:
     heights: list[int] = field(default_factory=list)
     types: dict[str, int | None] = field(default_factory=dict)
     known: Mapping[str, Collection[str]] = field(default_factory=dict)
+    marks: Collection[str] = ()
     spelled: dict[str, str] = field(default_factory=dict)
     in_vain: int = 0
 
@@ -62,7 +64,7 @@ class CsvFile:
         if layout is None:
             return pl.DataFrame(schema=dict.fromkeys(self.names, pl.String)), np.zeros(0, dtype=np.int64)
         raw = parse_records(content, layout, self.path.name, self.names)
-        present = (express_present(name, self.known.get(name, ())) for name in self.names)
+        present = (express_present(name, self.known.get(name, ()), self.marks) for name in self.names)
         return raw.select(present), layout.lines.astype(np.int64)
 
     def read_plain(self, number: int, types: Mapping[str, int | None]) -> tuple[pl.DataFrame, NDArray[np.int64]] | None:
@@ -87,7 +89,8 @@ class CsvFile:
             self.in_vain += 1
             return None
         self.in_vain = max(self.in_vain - 1, 0)
-        texts = (express_present(name, self.known.get(name, ())) for name in self.names if name not in plain)
+        rest = (name for name in self.names if name not in plain)
+        texts = (express_present(name, self.known.get(name, ()), self.marks) for name in rest)
         return frame.with_columns(texts), layout.lines.astype(np.int64)
 
     def find_spellings(self, number: int, texts: pl.DataFrame) -> None:
@@ -194,19 +197,22 @@ def find_bounds(text: Text, name: str, size: int, quoted: bool = True) -> list[t
     return found
 
 
-def find_types(files: Sequence[CsvFile], as_text: Collection[str], decimal: Decimal = "auto") -> list[str]:
+def find_types(
+    files: Sequence[CsvFile], as_text: Collection[str], decimal: Decimal = "auto", marks: Collection[str] = ()
+) -> list[str]:
     """Read text files once: the rows of every piece, and the narrowest type that reads all of a column.
 
     Args:
         files: with the same columns; their heights and types are filled in.
         as_text: columns that stay text, see ``read_table_with_origin``.
         decimal: what 1,234 is, see ``read_table``.
+        marks: further texts that stand for a missing value.
 
     Returns:
         A sentence about each column whose commas may part thousands as well, and were read as decimal ones.
     """
     for file in files:
-        file.known = as_text if isinstance(as_text, Mapping) else {}
+        file.known, file.marks = as_text if isinstance(as_text, Mapping) else {}, marks
     types: dict[str, int | None] = {}
     examples: dict[str, pl.Series] = {}
     seen: set[str] = set()

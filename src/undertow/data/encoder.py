@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from undertow.data.column_notes import EncodingNotes, check_columns, join_errors
-from undertow.data.column_record import read_column
 from undertow.data.column_statistics import LeakCheck
-from undertow.data.columns import CategoryColumn, CodeFeature, Column, ScalingOption
+from undertow.data.columns import CategoryColumn, CodeFeature, Column, ScalingOption, list_kinds
 from undertow.data.decimals import Decimal
-from undertow.data.fitting import ColumnFit, EncoderOptions, list_kinds, share_scale
+from undertow.data.encoder_record import read_encoder
+from undertow.data.fitting import ColumnFit, EncoderOptions, share_scale
 from undertow.data.late import pl
+from undertow.data.missing import Missing, mark_given, read_missing, say_missing
 from undertow.data.number_blocks import encode_blocks
 from undertow.data.number_target import TargetScaling
 from undertow.data.option_names import ENCODERS, refuse_options
 from undertow.data.reading import tell_reading
-from undertow.data.state import Label, fail, read_list, read_text, read_version
+from undertow.data.state import Label
 from undertow.data.target import (
     ClassTarget,
     Target,
@@ -30,7 +31,6 @@ from undertow.data.target import (
     drop_missing_target,
     find_target,
     fit_target,
-    read_target,
 )
 from undertow.data.target_checks import check_one_value
 from undertow.data.target_layout import read_target_layout, with_layout
@@ -41,7 +41,6 @@ from undertow.errors import DataError, DataWarning
 from undertow.habits import missing_attribute
 
 ENCODER_VERSION = 2
-_RECORD = "table encoder"
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,7 @@ class TabularEncoder:
         columns: the fitted feature columns, in the table's order.
         dropped: the columns that are not used, each with the reason.
         report: every decision as a plain sentence.
+        missing: what stood for a missing value beside the usual marks, and does in later tables.
 
     Example:
         >>> columns = {"age": [20, 40, None], "city": ["Oslo", "Rome", "Oslo"], "buys": ["no", "yes", "no"]}
@@ -77,6 +77,7 @@ class TabularEncoder:
     columns: tuple[Column, ...]
     dropped: dict[str, str] = field(default_factory=dict)
     report: list[str] = field(default_factory=list)
+    missing: tuple[str, ...] = ()
 
     if not TYPE_CHECKING:
 
@@ -101,6 +102,7 @@ class TabularEncoder:
         target_scaling: TargetScaling = "standard",
         decimal: Decimal = "auto",
         as_text: AsText = (),
+        missing: Missing = (),
         **others: Never,
     ) -> TabularEncoder:
         """Decide from training rows how every column is encoded.
@@ -126,6 +128,7 @@ class TabularEncoder:
             target_scaling: of a number to predict: "standard", "log", "log1p", "mean" (counts divided by it), "none".
             decimal: what 1,234 is in a column of texts that may have a decimal "comma" or "point"; "auto": 1234.
             as_text: columns of numbers or dates that are names, such as postcodes: categories; a name, or several.
+            missing: texts or numbers that stand for a missing value, in any column, kept for later tables: [".", -999].
             **others: nothing: an option that is not there gets an error that says which was meant.
 
         Returns:
@@ -142,8 +145,10 @@ class TabularEncoder:
             ('regression', 1.0, 0.5)
         """
         refuse_options(others, TabularEncoder.fit)
-        options = EncoderOptions(max_categories, scaling, categories, min_count, dates, decimal, as_text)
+        marks = read_missing(missing)
+        options = EncoderOptions(max_categories, scaling, categories, min_count, dates, decimal, as_text, marks)
         check_frame(frame)
+        frame = mark_given(frame, marks)
         check_as_text(read_as_text(as_text), frame.columns, target)
         frame, layout, written = read_target_layout(frame, target, task, origin, decimal)
         task, why = choose_task(frame, target, task, left_out or ())
@@ -160,10 +165,10 @@ class TabularEncoder:
                 column, leak = ColumnFit(series.name, options), LeakCheck(series.name, target)
                 column.update(series, origin)
                 if beside is not None:
-                    column.check(beside[series.name], beside_origin)
+                    column.check(mark_given(beside.select(series.name), marks)[series.name], beside_origin)
                 leak.update(series, labels)
                 columns.append((column, leak))
-        return assemble(with_layout(fitted, layout), report + said, columns, reasons)
+        return assemble(with_layout(fitted, layout), report + said, columns, reasons, marks)
 
     @property
     def task(self) -> Task:
@@ -254,6 +259,7 @@ class TabularEncoder:
         """
         check_frame(frame)
         check_columns(frame, [column.name for column in self.columns], origin)
+        frame = mark_given(frame, self.missing)
         found = EncodingNotes() if notes is None else notes
         known = {self.target.name, *self.dropped, *(column.name for column in self.columns)}
         found.add_extra([name for name in frame.columns if name not in known])
@@ -324,7 +330,8 @@ class TabularEncoder:
             >>> encoder.encode_target(pl.DataFrame({"y": [15.5, 20.5]})).tolist()
             [[0.0], [1.0]]
         """
-        return self.target.encode(find_target(frame, self.target.name, origin), origin)
+        labels = find_target(mark_given(frame, self.missing), self.target.name, origin)
+        return self.target.encode(labels, origin)
 
     def decode(self, outputs: ArrayLike) -> NDArray[np.generic]:
         """Turn a model's outputs into values of the target column.
@@ -366,6 +373,7 @@ class TabularEncoder:
             "columns": [column.to_json_dict() for column in self.columns],
             "dropped": dict(self.dropped),
             "report": list(self.report),
+            **({"missing": list(self.missing)} if self.missing else {}),
         }
 
     @staticmethod
@@ -386,11 +394,15 @@ class TabularEncoder:
             Traceback (most recent call last):
             undertow.errors.RunError: table encoder: version 99 is unknown, 2 is read. Train again, or ...
         """
-        return _read_encoder(record)
+        return TabularEncoder(*read_encoder(record, ENCODER_VERSION))
 
 
 def assemble(
-    target: Target, report: list[str], columns: list[tuple[ColumnFit, LeakCheck]], left_out: dict[str, str]
+    target: Target,
+    report: list[str],
+    columns: list[tuple[ColumnFit, LeakCheck]],
+    left_out: dict[str, str],
+    missing: tuple[str, ...] = (),
 ) -> TabularEncoder:
     """Make an encoder of what was seen of the training rows.
 
@@ -399,12 +411,13 @@ def assemble(
         report: what was said of it.
         columns: what was seen of each column.
         left_out: columns that are no features, each with the reason.
+        missing: marks of a missing value.
 
     Returns:
         The encoder; DataError where no column is left.
     """
     dropped = {name: f"{name!r}: {reason}." for name, reason in left_out.items()}
-    report = report + list(dropped.values())
+    report = [*report, *say_missing(missing), *dropped.values()]
     kept: list[Column] = []
     for fit, leak in columns:
         column, said = fit.decide()
@@ -420,29 +433,4 @@ def assemble(
     if not kept:
         reasons = " ".join(join_alike(dropped.values())) or "The table has no other column."
         raise DataError(f"no column is left to predict {target.name!r} from. {reasons} Give other columns.")
-    return TabularEncoder(target, tuple(kept), dropped, report + list_kinds(kept))
-
-
-def _read_encoder(value: object) -> TabularEncoder:
-    """An encoder from its JSON record; RunError where the record is damaged."""
-    record = read_version(value, _RECORD, ENCODER_VERSION, ("target", "columns", "dropped", "report"))
-    target = read_target(record["target"], f"{_RECORD}, target")
-    columns = tuple(
-        read_column(entry, f"{_RECORD}, column {number}")
-        for number, entry in enumerate(read_list(record["columns"], f"{_RECORD}, columns"), start=1)
-    )
-    dropped_record = record["dropped"]
-    if not isinstance(dropped_record, dict):
-        raise fail(f"{_RECORD}, dropped", "expected an object")
-    dropped = {
-        read_text(name, f"{_RECORD}, dropped"): read_text(reason, f"{_RECORD}, dropped")
-        for name, reason in dropped_record.items()
-    }
-    names = [target.name, *(column.name for column in columns), *dropped]
-    if len(set(names)) != len(names):
-        raise fail(_RECORD, "a column stands twice")
-    if not columns:
-        raise fail(_RECORD, "no feature column is left")
-    where = f"{_RECORD}, report"
-    report = [read_text(line, where) for line in read_list(record["report"], where)]
-    return TabularEncoder(target, columns, dropped, report)
+    return TabularEncoder(target, tuple(kept), dropped, report + list_kinds(kept), missing)

@@ -64,6 +64,7 @@ class EncoderOptions:
     dates: Literal["auto", "days", "parts"] = "auto"
     decimal: Decimal = "auto"
     as_text: AsText = ()
+    missing: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "as_text", read_as_text(self.as_text))
@@ -310,10 +311,11 @@ class ColumnFit:
         identifies = n_present >= _FEW_ROWS and n_distinct > most * n_present and found.share_repeated < _HALF_REPEATED
         said = [f"{name!r}: texts, as asked for."] if self.stays_text else []
         among = self.nearly if self.nearly.n_numbers > self.among.n_numbers else self.among
+        offer = among.others.offer()
         if (too_many or identifies) and among.n > among.n_numbers >= _MOSTLY_NUMBERS * among.n and not among.are_codes:
             raise DataError(
                 f"{among.place}: column {name!r} holds {among.what}, but {among.count_others()}. Correct them, leave "
-                f"them empty if unknown, or keep all of them as texts with as_text={name!r} (--as-text)."
+                f"them empty if unknown, or keep all of them as texts with as_text={name!r} (--as-text).{offer}"
             )
         distinct = f"{n_distinct} distinct texts in {count(n_present, 'value')}"
         if found.overflowed:
@@ -321,7 +323,9 @@ class ColumnFit:
         if found.overflowed or ((too_many or identifies) and not joins):
             reason = f"{name!r}: dropped, {distinct}: like an identifier, or free text"
             if among.mostly and not among.are_codes:
-                like = f" But {among.count_others()} ({among.place}). Leave those empty to use it as {among.kind}."
+                like = (
+                    f" But {among.count_others()} ({among.place}). Leave those empty to use it as {among.kind}.{offer}"
+                )
             else:
                 said += among.say()
                 texts = found.counts["text"].head(SAMPLE).to_list()
@@ -413,27 +417,6 @@ def _keep_frequent(counts: pl.DataFrame, options: EncoderOptions) -> tuple[list[
     kept = [text for text, n in pairs if n >= options.min_count][: options.max_categories]
     known = set(kept)
     return sorted(kept), [pair for pair in pairs if pair[0] not in known]
-
-
-_SCALINGS = {
-    "standard": "Numbers, standardised",
-    "robust": "Numbers, by median and distance of the quartiles",
-    "quantile": "Numbers, as normal values of the same ranks",
-    "both": "Numbers, standardised, and as normal values of the same ranks",
-    "none": "Numbers, as they are",
-}
-
-
-def list_kinds(columns: list[Column]) -> list[str]:
-    """One sentence for the numbers of each scaling and one for the booleans that are features."""
-    said = []
-    values = [c for c in columns if isinstance(c, ValueColumn) and c.value]
-    for scaling, decision in _SCALINGS.items():
-        names = [c.name for c in values if c.kind == "number" and c.scaling == scaling]
-        if names:
-            said.append(f"{decision}: {list_names(names)}.")
-    names = [c.name for c in values if c.kind == "boolean"]
-    return said + ([f"Booleans, 0 and 1: {list_names(names)}."] if names else [])
 
 
 def _share_of_distinct(found: NumberStatistics) -> float:

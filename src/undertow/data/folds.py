@@ -115,7 +115,7 @@ def k_folds(
 
     Raises:
         ArgumentError: ``k_folds: 5 folds of 3 examples. Give k from 2 to 3.``, or both stratify and groups.
-        DataError: fewer groups than folds.
+        DataError: fewer groups than folds, or a single example.
 
     Source: T. Hastie, R. Tibshirani, J. Friedman, The Elements of Statistical Learning, 2009, section 7.10.1.
 
@@ -125,6 +125,8 @@ def k_folds(
         [[2, 3], [0, 5], [1, 4]]
     """
     n, k, seed = read_whole(n, "n", 1), read_whole(k, "k", 2), read_whole(seed, "seed", 0)
+    if n == 1:
+        raise DataError("k_folds: a single example cannot be dealt into folds. Give two or more.")
     if k > n:
         raise ArgumentError(f"k_folds: {k} folds of {n} examples. Give k from 2 to {n}.")
     if stratify is not None and groups is not None:

@@ -20,6 +20,7 @@ from undertow.data.header import REMEDY, Header, check_header, name_fields, tell
 from undertow.data.late import pl
 from undertow.data.layout import Layout, find_layout
 from undertow.data.memory import show_bytes
+from undertow.data.missing import Missing, mark_and_type, read_missing
 from undertow.data.parse import express_present, infer_type, parse_decimal_commas
 from undertow.data.text_files import SMALLER, read_text
 from undertow.data.wording import Origin, list_names
@@ -47,6 +48,7 @@ def read_table(
     decimal: Decimal = "auto",
     remarks: list[str] | None = None,
     header: Header = True,
+    missing: Missing = (),
 ) -> pl.DataFrame:
     r"""Read a table from a file: CSV and other delimited text, JSON lines, Parquet, Arrow, a workbook.
 
@@ -67,6 +69,7 @@ def read_table(
         remarks: a sentence about each such column, and about names that look like values, is appended here; where it is
             None, each is a ``UserWarning``.
         header: False where a text file has no line of column names: they are column_1, column_2, …; or a list of them.
+        missing: texts or numbers that stand for a missing value beside these, in any column: ``[".", -999]``.
 
     Returns:
         A polars DataFrame with at least one row, column names stripped of outer spaces.
@@ -83,7 +86,9 @@ def read_table(
         ...     read_table(file).rows()
         [(41, 'Paris'), (None, 'Oslo')]
     """
-    return read_table_with_origin(path, as_text=as_text, decimal=decimal, remarks=remarks, header=header)[0]
+    return read_table_with_origin(
+        path, as_text=as_text, decimal=decimal, remarks=remarks, header=header, missing=missing
+    )[0]
 
 
 def read_table_with_origin(
@@ -95,6 +100,7 @@ def read_table_with_origin(
     header: Header = True,
     part: Part = "train",
     name_files: bool = False,
+    missing: Missing = (),
 ) -> tuple[pl.DataFrame, Origin]:
     r"""Read a table as ``read_table`` does, with the file's row number of every row.
 
@@ -106,6 +112,7 @@ def read_table_with_origin(
         header: as in ``read_table``.
         part: of a file of arrays with ``x_train`` and ``x_test``, which of them.
         name_files: whether images have a column ``file``.
+        missing: as in ``read_table``.
 
     Returns:
         The DataFrame, and its ``Origin``, which lets later messages name the file and the row.
@@ -125,8 +132,10 @@ def read_table_with_origin(
     source = Path(path)
     check_source(source)
     decimal, header, said = check_decimal(decimal), check_header(header), [] if remarks is None else remarks
+    marks = read_missing(missing)
     try:
-        frame, rows = _read(source, as_text, decimal, said, header, part, name_files)
+        frame, rows = _read(source, as_text, decimal, said, header, part, name_files, marks)
+        frame = mark_and_type(frame, marks, as_text)
     except MemoryError:
         raise DataError(
             f"{source.name}: there is not enough memory to read it, {show_bytes(source.stat().st_size)} as it lies. "
@@ -149,6 +158,7 @@ def _read(
     header: Header,
     part: Part,
     name_files: bool,
+    marks: Collection[str],
 ) -> tuple[pl.DataFrame, NDArray[np.int64]]:
     """A table of any kind, and the number of each row in its file."""
     if holds_examples(source):
@@ -166,7 +176,7 @@ def _read(
     else:
         text = _read_text(source, said)
         layout = find_layout(text, source.name)
-        frame = _parse_text(text, layout, source.name, as_text, decimal, said, header)
+        frame = _parse_text(text, layout, source.name, as_text, decimal, said, header, marks)
         rows = layout.lines[int(header is True) :].astype(np.int64)
     return frame, rows
 
@@ -304,6 +314,7 @@ def _parse_text(
     decimal: Decimal,
     remarks: list[str],
     header: Header,
+    marks: Collection[str],
 ) -> pl.DataFrame:
     """The records below the header as typed columns."""
     separator = layout.separator.decode()
@@ -315,7 +326,7 @@ def _parse_text(
         below = replace(layout, **{key: getattr(layout, key)[1:] for key in ("starts", "ends", "lines", "n_fields")})
     raw = parse_records(text, below, file, names)
     known = as_text if isinstance(as_text, Mapping) else {}
-    texts = raw.select(express_present(name, known.get(name, ())) for name in raw.columns).get_columns()
+    texts = raw.select(express_present(name, known.get(name, ()), marks) for name in raw.columns).get_columns()
     comma = separator != ","
     typed = {x.name: x if x.name in as_text else infer_type(x, decimal_comma=comma) for x in texts}
     both = [x for x in texts if comma and typed[x.name] is x and x.name not in as_text and reads_both_ways(x)]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from undertow.data.decimals import Decimal
 from undertow.data.late import pl
 from undertow.data.layouts import LAYOUTS, clean_text, order_layouts
+from undertow.data.missing import OddTexts
 from undertow.data.wording import Origin, name_row, shorten
 
 _SAMPLE = 100  # different texts that are enough to know what most are
@@ -39,6 +40,7 @@ class NearlyWritten:
     n_numbers: int = 0  # written so
     odd: str = ""  # the first text that is not, and
     place: str = ""
+    others: OddTexts = field(default_factory=OddTexts)
     are_codes: ClassVar[bool] = False
     _looked: bool = False
 
@@ -74,6 +76,7 @@ class NearlyWritten:
         odd = LAYOUTS[self.layout].parse(texts).is_null() & texts.is_not_null()
         n_odd = int(odd.sum())
         self.n_numbers += n - n_odd
+        self.others.update(texts.filter(odd))
         if n_odd and not self.odd:
             at = int(odd.arg_true()[0])
             place = name_row(at, origin)
@@ -103,7 +106,10 @@ class NearlyWritten:
         if not self.mostly:
             return []
         others = self.count_others()
-        return [f"{self.name!r}: {self.what}, but {others} ({self.place}); so all its values are categories."]
+        return [
+            f"{self.name!r}: {self.what}, but {others} ({self.place}); so all its values are categories."
+            + self.others.offer()
+        ]
 
 
 def _find_layout(texts: pl.Series, names: Sequence[str], decimal: Decimal) -> str:

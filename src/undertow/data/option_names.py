@@ -23,6 +23,7 @@ _ELSEWHERE: Final = {
     "scaler": "scaling",
     "normalize": "scaling",
     "min_frequency": "min_count",
+    **dict.fromkeys(("na_values", "null_values", "missing_values", "nan_values"), "missing"),
 }
 
 ENCODERS: Final[dict[str, str]] = {

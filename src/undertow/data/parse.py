@@ -27,15 +27,15 @@ _TRIED = 100  # values that are read first: most columns of texts are known by t
 _BOOLEANS = {"true": True, "false": False}
 
 
-def mark_missing(texts: pl.Series, known: Collection[str] = ()) -> pl.Series:
-    """The texts without outer spaces, and null where one of ``MISSING_SPELLINGS`` stands that is not known."""
+def mark_missing(texts: pl.Series) -> pl.Series:
+    """The texts without outer spaces, and null where one of ``MISSING_SPELLINGS`` stands."""
     stripped = texts.str.strip_chars()
-    return stripped.set(stripped.is_in(_list_missing(known)), None)
+    return stripped.set(stripped.is_in(MISSING_SPELLINGS), None)
 
 
-def _list_missing(known: Collection[str]) -> list[str]:
+def _list_missing(known: Collection[str], marks: Collection[str]) -> list[str]:
     """The spellings, without those that are known: categories of a run. The empty text is missing in any file."""
-    return [text for text in MISSING_SPELLINGS if not text or text not in known]
+    return [*(text for text in MISSING_SPELLINGS if not text or text not in known), *marks]
 
 
 def parse_numbers(texts: pl.Series) -> pl.Series:
@@ -142,10 +142,16 @@ def narrow_type(texts: pl.Series, known: int | None, seen: bool, decimal_comma: 
 PLAIN = (0, 1)  # places of what a cast reads
 
 
-def express_present(name: str, known: Collection[str] = ()) -> pl.Expr:
-    """``mark_missing`` of a column, as an expression."""
+def express_present(name: str, known: Collection[str] = (), marks: Collection[str] = ()) -> pl.Expr:
+    """The texts of a column without outer spaces, null where a value is missing.
+
+    Args:
+        name: of the column.
+        known: spellings that are none of a missing value in this column.
+        marks: further texts that stand for one, see `undertow.data.missing`.
+    """
     stripped = pl.col(name).str.strip_chars()
-    return pl.when(stripped.is_in(_list_missing(known))).then(None).otherwise(stripped).alias(name)
+    return pl.when(stripped.is_in(_list_missing(known, marks))).then(None).otherwise(stripped).alias(name)
 
 
 def express_plain(name: str, place: int | None) -> pl.Expr:

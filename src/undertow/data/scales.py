@@ -58,7 +58,7 @@ def prefers_own_scales(table: EncodedTable) -> bool:
         Whether the targets of neighbours are more alike by more than a standard error; False where columns have their
         own scales already.
 
-    Source: derived here, by the measurements in docs/command-line.md.
+    Source: derived here, by the measurements in docs/defaults.md.
     """
     encoder, (X, y) = table.encoder, table.train
     rows = np.random.default_rng(0).permutation(len(X))[:_ROWS]

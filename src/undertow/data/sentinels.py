@@ -47,6 +47,6 @@ def tell_sentinel(name: str, numbers: NDArray[np.float64], whole: bool = True) -
             rows = count(n, "row") if whole else f"about {n / numbers.size:.1%} of the rows"
             return [
                 f"{name!r}: {value:g} stands in {rows}, far from all other values, {least:g} to "
-                f"{largest:g}. If it says that the value is missing, leave it empty."
+                f"{largest:g}. If it says that the value is missing: missing=[{value:g}] (--missing={value:g})."
             ]
     return []

@@ -24,6 +24,7 @@ from undertow.data.footprint import give_back
 from undertow.data.header import Header
 from undertow.data.late import pl
 from undertow.data.memory import MEMORY
+from undertow.data.missing import Missing, mark_and_type, read_missing
 from undertow.data.number_target import TargetScaling
 from undertow.data.option_names import refuse_options
 from undertow.data.ordered import rows_looked_at
@@ -92,6 +93,7 @@ def stream_table(
     decimal: Decimal = "auto",
     as_text: AsText = (),
     header: Header = True,
+    missing: Missing = (),
     idle_weekdays: bool = True,
     **others: Never,
 ) -> StreamedTable:
@@ -125,6 +127,7 @@ def stream_table(
         decimal: as in ``TabularEncoder.fit``; of text files as in ``read_table``.
         as_text: as in ``TabularEncoder.fit``.
         header: of text files, as in ``read_table``.
+        missing: as in ``TabularEncoder.fit``.
         idle_weekdays: False leaves the weekdays of dates out where the target does not depend on them, in up to 2000
             rows of each of eight pieces spread over the table, which are read once more for it.
         **others: nothing: an option that is not there gets an error that says which was meant.
@@ -149,14 +152,15 @@ def stream_table(
     refuse_options(others, stream_table)
     roles = Roles(target, weights, groups, time, leave_out)
     texts = read_as_text(as_text)
-    options = EncoderOptions(max_categories, scaling, categories, min_count, dates, decimal, texts)
+    marks = read_missing(missing)
+    options = EncoderOptions(max_categories, scaling, categories, min_count, dates, decimal, texts, marks)
     fraction, seed = None if validation is None else read_fraction(validation), read_whole(seed, "seed", 0)
     check_task(task)
     if isinstance(memory, bool) or not isinstance(memory, int | float) or not memory >= _LEAST_MEMORY:
         raise ArgumentError(f"memory must be {_LEAST_MEMORY} bytes or more, got {memory!r}.")
     if cache is not None and not os.fspath(cache).strip():
         raise ArgumentError(f"cache is {cache!r}. Give the name of a folder for encoded rows, or None.")
-    pieces = open_pieces(table, int(memory / _PIECES), decimal, texts, header)
+    pieces = open_pieces(table, int(memory / _PIECES), decimal, texts, header, marks)
     if target not in pieces.columns:
         find_target(pieces.read(int(np.argmax(pieces.heights)))[0], target)  # which says so
     roles.check(pieces.columns)
@@ -222,13 +226,18 @@ def _choose_share(pieces: TablePieces, roles: Roles, memory: float) -> float:
 
 
 def open_pieces(
-    table: Any, piece_bytes: int, decimal: Decimal = "auto", as_text: Sequence[str] = (), header: Header = True
+    table: Any,
+    piece_bytes: int,
+    decimal: Decimal = "auto",
+    as_text: Sequence[str] = (),
+    header: Header = True,
+    marks: Sequence[str] = (),
 ) -> TablePieces:
     """Open files or a frame in pieces."""
     if isinstance(table, str) or hasattr(table, "__fspath__") or isinstance(table, list | tuple):
         paths: Paths = table
-        return FilePieces(find_files(paths), piece_bytes, as_text, decimal, header)
-    frame = as_frame(table)
+        return FilePieces(find_files(paths), piece_bytes, as_text, decimal, header, marks)
+    frame = mark_and_type(as_frame(table), marks, as_text)
     if frame.height == 0 or frame.width == 0:
         raise DataError("the table has no rows. Give at least one.")
     return FramePieces(frame, max(piece_bytes // (16 * frame.width), 1))
@@ -336,11 +345,13 @@ def _fit(
     if n_dropped:
         verb = "was" if n_dropped == 1 else "were"
         said.insert(1, f"Target {roles.target!r}: {count(n_dropped, 'row')} without a value {verb} dropped.")
-    encoder = assemble(fitted, said, columns, roles.left_out)
+    encoder = assemble(fitted, said, columns, roles.left_out, options.missing)
     if any(fit.numbers is not None and not fit.numbers.exact for fit, _ in columns):
         encoder.report.append(f"Medians and quantiles: of {limit} rows drawn at random, as there are {n_train}.")
     if hold_out is not None and n_held:
         encoder.report.append(hold_out.say(n_held / (n_train + n_held)))
+    elif hold_out is not None:
+        encoder.report.append(f"Validation: none of the {count(n_train, 'row')} was held out, as they are few.")
     return encoder, sizes, encoder.report
 
 

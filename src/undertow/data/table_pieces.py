@@ -21,6 +21,7 @@ from undertow.data.header import Header, check_header, offer_no_header, tell_nam
 from undertow.data.json_lines import JsonFile, index_json
 from undertow.data.late import pl
 from undertow.data.memory import show_bytes
+from undertow.data.missing import mark_given
 from undertow.data.text_files import unpacked_size
 from undertow.data.wording import Origin, list_names, suggest_names
 from undertow.errors import DataError
@@ -112,6 +113,7 @@ class FilePieces:
         as_text: columns of text files that stay text, see ``read_table_with_origin``.
         decimal: what 1,234 is, see ``read_table``.
         header: of text files, see ``read_table``.
+        marks: texts that stand for a missing value, see `undertow.data.missing`.
         in_order: they are read once, one after another: fewer and larger pieces of Parquet files, each of which is
             decoded from the head of its row group.
 
@@ -130,9 +132,10 @@ class FilePieces:
         as_text: Collection[str] = (),
         decimal: Decimal = "auto",
         header: Header = True,
+        marks: Collection[str] = (),
         in_order: bool = False,
     ) -> None:
-        self.paths, self.header = list(paths), check_header(header)
+        self.paths, self.header, self.marks = list(paths), check_header(header), marks
         self.remarks: list[str] = []
         files = [self._open(path, piece_bytes) for path in self.paths]
         self.columns = list(files[0].names)
@@ -141,7 +144,7 @@ class FilePieces:
         if texts:
             from undertow.data.csv_index import find_types
 
-            self.remarks += find_types(texts, as_text, decimal)
+            self.remarks += find_types(texts, as_text, decimal, marks)
         self.places: list[tuple[File, int, int]] = []
         for file in files:
             cut = _cut(file, piece_bytes * (_LARGER if in_order else 1))
@@ -191,13 +194,13 @@ class FilePieces:
         if not isinstance(file, ColumnarFile):
             frame, lines = file.read(first)
             chosen = self.columns if columns is None else [name for name in self.columns if name in columns]
-            return frame.select(chosen), Origin(file.path.name, lines)
+            return mark_given(frame.select(chosen), self.marks), Origin(file.path.name, lines)
         return self.read_rows(file, first, rows, columns), _number_rows(file, first, rows)
 
     def read_rows(self, file: ColumnarFile, first: int, rows: int, columns: Collection[str] | None) -> pl.DataFrame:
         """Some rows of a file, the columns as the first file has them."""
         frame = file.read(first, rows, columns)
-        return frame.select([name for name in self.columns if name in frame.columns])
+        return mark_given(frame.select([name for name in self.columns if name in frame.columns]), self.marks)
 
     def tell_groups(self, n_bytes: int) -> list[str]:
         """A sentence where pieces are far smaller than the row groups of their file; encoded rows take ``n_bytes``."""

@@ -17,6 +17,7 @@ from undertow.data.encoder import TabularEncoder
 from undertow.data.folds import split_groups, split_time
 from undertow.data.late import pl
 from undertow.data.layouts import read_written
+from undertow.data.missing import Missing, mark_and_type, read_missing
 from undertow.data.number_target import TargetScaling, check_number_target
 from undertow.data.option_names import refuse_options
 from undertow.data.roles import Roles, read_group_column, read_time_column, read_weight_column
@@ -24,7 +25,7 @@ from undertow.data.target import choose_task, drop_missing_target, find_target
 from undertow.data.target_checks import check_one_value, check_single_rows
 from undertow.data.target_layout import read_target_layout, with_layout
 from undertow.data.tasks import Task
-from undertow.data.text_columns import AsText
+from undertow.data.text_columns import AsText, read_as_text
 from undertow.data.wording import Origin, count
 from undertow.errors import DataError
 
@@ -69,6 +70,7 @@ def encode_table(
     target_scaling: TargetScaling = "standard",
     decimal: Decimal = "auto",
     as_text: AsText = (),
+    missing: Missing = (),
     **others: Never,
 ) -> EncodedTable:
     """Split a table, fit the encoder on its training rows, and encode both parts.
@@ -92,6 +94,7 @@ def encode_table(
         target_scaling: as in ``TabularEncoder.fit``.
         decimal: as in ``TabularEncoder.fit``.
         as_text: as in ``TabularEncoder.fit``.
+        missing: as in ``TabularEncoder.fit``.
         **others: nothing: an option that is not there gets an error that says which was meant.
 
     Returns:
@@ -108,7 +111,8 @@ def encode_table(
         ((8, 1), [0, 1])
     """
     refuse_options(others, encode_table)
-    frame = as_frame(frame)
+    marks = read_missing(missing)
+    frame = mark_and_type(as_frame(frame), marks, read_as_text(as_text))
     roles = Roles(target, weights, groups, time, leave_out)
     frame, layout, written = read_target_layout(frame, target, task, origin, decimal)
     found, why = choose_task(frame, target, task, roles.left_out)
@@ -125,7 +129,7 @@ def encode_table(
         train_frame, target, task=found, max_categories=max_categories, origin=train_origin, scaling=scaling,
         categories=categories, min_count=min_count, dates=dates, left_out=roles.left_out, target_scaling=target_scaling,
         beside=frame[held_out], beside_origin=None if origin is None else origin.take(held_out), decimal=decimal,
-        as_text=as_text,
+        as_text=as_text, missing=marks,
     )  # fmt: skip
     # The encoder was told the task and saw complete rows only: the reasons are those of the whole table.
     encoder = replace(

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from undertow.data.late import pl
+from undertow.data.missing import OddTexts
 from undertow.data.nearly import NearlyWritten
 from undertow.data.parse import mark_missing
 from undertow.data.wording import count, list_names, shorten
@@ -114,7 +115,7 @@ def check_texts(series: pl.Series, target: str) -> None:
     if nearly.mostly and nearly.n_numbers > len(present) - len(odd):
         raise DataError(
             f"target {target!r} holds {nearly.what}, but {nearly.count_others()}. Correct them, or leave them empty "
-            "where they are unknown."
+            f"where they are unknown.{nearly.others.offer()}"
         )
     if odd.is_empty():
         raise DataError(
@@ -123,9 +124,11 @@ def check_texts(series: pl.Series, target: str) -> None:
             "as texts; if these are classes, say so: task='classification'."
         )
     if 2 * len(odd) < len(present):
+        others = OddTexts()
+        others.update(odd)
         raise DataError(
             f"target {target!r} holds numbers, but {len(odd)} of {count(len(present), 'value')} are none, first "
-            f"{odd[0]!r:.60}. Correct them, or leave them empty where they are unknown."
+            f"{odd[0]!r:.60}. Correct them, or leave them empty where they are unknown.{others.offer()}"
         )
     raise DataError(
         f"target {target!r} holds {present.n_unique()} distinct texts in {count(len(present), 'row')}, such as "

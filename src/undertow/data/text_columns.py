@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from undertow.data.late import pl
+from undertow.data.missing import OddTexts
 from undertow.data.parse import parse_numbers
 from undertow.data.wording import Origin, list_names, name_row, shorten, suggest_name
 from undertow.errors import ArgumentError, DataError
@@ -158,6 +159,7 @@ class NumbersAmongTexts:
     zero_first: bool = False  # whether some number begins with a zero
     letters_first: bool = True  # whether all others begin with letters
     any_order: bool = True
+    others: OddTexts = field(default_factory=OddTexts)
     kind: ClassVar[str] = "numbers"
     what: ClassVar[str] = "numbers"
 
@@ -168,6 +170,7 @@ class NumbersAmongTexts:
         self.n += len(texts) - texts.null_count()
         self.n_numbers += n_numbers
         odd = numbers.is_null() & texts.is_not_null()
+        self.others.update(texts.filter(odd))
         if not self.odd and odd.any():
             at = int(odd.arg_true()[0])
             place = name_row(at, origin)
@@ -205,5 +208,8 @@ class NumbersAmongTexts:
                 "those or leave them empty."
             ]
         if self.mostly:
-            return [f"{self.name!r}: {self.count_others()} ({self.place}); so all its values are categories."]
+            return [
+                f"{self.name!r}: {self.count_others()} ({self.place}); so all its values are categories."
+                + self.others.offer()
+            ]
         return []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from undertow.data import ClassTarget, TabularEncoder
 from undertow.data.columns import CategoryColumn, Column, ValueColumn
+from undertow.data.late import pl
+from undertow.data.parse import parse_numbers
 from undertow.export.onnx_builder import ML_DOMAIN, Builder
 from undertow.export.onnx_dates import write_parts
 
@@ -52,9 +55,9 @@ def write_encoder(b: Builder, encoder: TabularEncoder, dtype: np.dtype[Any]) -> 
     parts = []
     for column in encoder.columns:
         if isinstance(column, CategoryColumn):
-            parts += _write_categories(b, column)
+            parts += _write_categories(b, column, encoder.missing)
         else:
-            parts += _write_number(b, column)
+            parts += _write_number(b, column, encoder.missing)
     table = b.add("Concat", *parts, axis=1) if len(parts) > 1 else parts[0]
     return b.cast(table, dtype)
 
@@ -71,9 +74,13 @@ def _write_interpolation(b: Builder, values: str, column: ValueColumn) -> str:
     return b.add("Add", risen, b.constant(levels[0], np.float64))
 
 
-def _write_number(b: Builder, column: ValueColumn) -> list[str]:
+def _write_number(b: Builder, column: ValueColumn, marks: Sequence[str]) -> list[str]:
     """(value − mean) / scale in float64, the median where it is missing; parts of dates; and whether it is missing."""
     missing = b.add("IsNaN", column.name, dtype=bool)
+    for mark in parse_numbers(pl.Series(marks, dtype=pl.String)).drop_nulls() if column.kind == "number" else ():
+        missing = b.add(
+            "Or", missing, b.add("Equal", column.name, b.constant(mark, np.float64), dtype=bool), dtype=bool
+        )
     fill, mean, scale = (b.constant(x, np.float64) for x in (column.fill, column.mean, column.scale))
     filled = b.add("Where", missing, fill, column.name, dtype=np.float64) if column.value or column.parts else ""
     parts = []
@@ -91,14 +98,16 @@ def _write_number(b: Builder, column: ValueColumn) -> list[str]:
     return [*parts, b.cast(missing, np.float32)] if column.flag else parts
 
 
-def _write_categories(b: Builder, column: CategoryColumn) -> list[str]:
+def _write_categories(b: Builder, column: CategoryColumn, marks: Sequence[str]) -> list[str]:
     """The text's place among the categories, compared with each place; or the place itself."""
     texts, n = list(column.categories), len(column.categories)
     empty = "" not in texts  # an empty text that is a category is not a missing one
     places = list(range(n))
-    if empty and (column.flag or column.rare or column.codes):
-        texts.append("")
-        places.append(n + (column.codes or column.rare) if column.flag else n if column.codes else -1)
+    missing = [*([""] if empty else []), *marks]
+    if missing and (column.flag or column.rare or column.codes):
+        texts += missing
+        place = n + (column.codes or column.rare) if column.flag else n if column.codes else -1
+        places += [place] * len(missing)
     number = b.add(
         "LabelEncoder", column.name, dtype=np.int64, domain=ML_DOMAIN, keys_strings=texts, values_int64s=places,
         default_int64=n if column.codes or column.rare else -1,

@@ -227,7 +227,8 @@ def _list_texts(encoder: TabularEncoder) -> list[str] | dict[str, list[str]]:
 
 def _write_table(encoder: TabularEncoder, unnamed: list[str]) -> list[str]:
     """The columns, and the functions that read them."""
-    rows = [f"    {_write_value(dict(column.to_json_dict()), 4)}," for column in encoder.columns]
+    marks = {"missing": encoder.missing} if encoder.missing else {}
+    rows = [f"    {_write_value({**column.to_json_dict(), **marks}, 4)}," for column in encoder.columns]
     columns = "\n".join(["COLUMNS = [  # how each column became numbers in training", *rows, "]"])
     target = encoder.target
     known = [
@@ -242,7 +243,7 @@ def _write_table(encoder: TabularEncoder, unnamed: list[str]) -> list[str]:
         y = {"": "y", "log": "log(y)", "log1p": "log(1 + y)"}[target.curve]
         known.append(f"MEAN, SCALE = {target.mean!r}, {target.scale!r}  # the network predicts ({y} − MEAN) / SCALE")
     functions = [parts.without_types(inspect.getsource(function).rstrip()) for function in TABLE_FUNCTIONS]
-    return ["\n".join([columns, *known]), *parts.write_rows(target), *functions]
+    return ["\n".join([columns, *known]), *parts.write_rows(target, encoder.missing), *functions]
 
 
 def _write_value(value: Any, indent: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from collections.abc import Sequence
 from math import prod
 
 from undertow.data import ClassTarget, NumberTarget
@@ -75,11 +76,12 @@ def write_probability(subject: Subject) -> str:
     return {call if subject.logits else z}'''
 
 
-def write_rows(target: ClassTarget | NumberTarget) -> list[str]:
+def write_rows(target: ClassTarget | NumberTarget, missing: Sequence[str] = ()) -> list[str]:
     """Write ``predict_rows`` and ``encode_target``.
 
     Args:
         target: the column to predict.
+        missing: marks of a missing value.
 
     Returns:
         Their sources.
@@ -126,7 +128,8 @@ def write_rows(target: ClassTarget | NumberTarget) -> list[str]:
     predict, encode = predict.replace("BACK", back), encode.replace("BENT", bent)
     if target.curve:
         encode = encode.replace("standardised numbers", "its logarithm, standardised")
-    encode = encode.replace("LAYOUT", f', "layout": {target.layout!r}' if target.layout else "")
+    more = f', "layout": {target.layout!r}' if target.layout else ""
+    encode = encode.replace("LAYOUT", more + (f', "missing": {list(missing)!r}' if missing else ""))
     return [predict, encode]
 
 

@@ -109,6 +109,7 @@ def encode_category(values: Sequence[Any], column: dict[str, Any]) -> list[Any]:
     categories = list(column["categories"])
     empty = "" if "" in categories else None  # an empty text is missing, unless it is a category
     found = [write_text(value) or empty if value == "" else write_text(value) for value in values]
+    found = [None if text is not None and text.strip() in column.get("missing", ()) else text for text in found]
     missing = np.array([text is None for text in found], dtype=bool)
     place, n = {text: i for i, text in enumerate(categories)}, len(categories)
     places = np.array([-1 if text is None else place.get(text, n) for text in found], dtype=np.int64)
@@ -149,7 +150,7 @@ def write_text(value: Any) -> str | None:
 
 def read_value(value: Any, column: dict[str, Any], row: int) -> float:
     """A number, truth value, date (days since 1970-01-01) or duration (days); NaN where it is missing."""
-    if value is None or value != value or (isinstance(value, str) and not value.strip()):
+    if value is None or value != value or (isinstance(value, str) and not value.strip()) or is_marked(value, column):
         return math.nan
     kind, layout = column["kind"], column.get("layout")
     try:
@@ -163,6 +164,18 @@ def read_value(value: Any, column: dict[str, Any], row: int) -> float:
     if math.isinf(number) or (kind == "boolean" and number not in (0.0, 1.0)):
         raise ValueError(f"row {row}: column {column['name']!r} holds {value!r}, which is no {kind}.")
     return number
+
+
+def is_marked(value: Any, column: dict[str, Any]) -> bool:
+    """Whether a value stands for a missing one: the same text as a mark of the column, or the same number."""
+    for mark in column.get("missing", ()):
+        try:
+            same = column["kind"] == "number" and float(value) == float(mark)
+        except (TypeError, ValueError):
+            same = False
+        if same or str(value).strip() == mark:
+            return True
+    return False
 
 
 def read_layout(text: str, layout: str) -> Any:
@@ -218,6 +231,7 @@ TABLE_FUNCTIONS = (
     encode_parts,
     write_text,
     read_value,
+    is_marked,
     read_layout,
     read_number,
     read_days,

@@ -115,7 +115,7 @@ def choose_average(n: int, epochs: int | None) -> float:
         The factor; 0 averages nothing. The average reaches back over a twentieth of the epochs, 1/(1 - factor), but not
         over more than 20: enough steps that what single batches change cancels out, few enough to lag behind little.
 
-    Source: derived here, by the measurements in docs/command-line.md.
+    Source: derived here, by the measurements in docs/defaults.md.
 
     Example:
         >>> choose_average(1000, 100), choose_average(1000, 50), choose_average(1000, 20), choose_average(50_000, 40)
@@ -145,7 +145,7 @@ def choose_other(
         Of classes, more decay too, but little of it where nearly all is explained, or no dropout where it is little
         already. None where there is no more, or no less.
 
-    Source: derived here, by the measurements in docs/command-line.md.
+    Source: derived here, by the measurements in docs/defaults.md.
 
     Example:
         >>> choose_other(0.01, 0.1, 0.02), choose_other(0.01, 0.1, 0.4), choose_other(0.2, 0.1, 0.4)
@@ -180,7 +180,7 @@ def share_dropout(dropout: float, n_hidden: int) -> float:
     Returns:
         The dropout of each: the more than two they are, the less, for their noise adds up; 0 of none.
 
-    Source: derived here, by the measurements in docs/command-line.md.
+    Source: derived here, by the measurements in docs/defaults.md.
 
     Example:
         >>> share_dropout(0.2, 1), share_dropout(0.2, 4), share_dropout(0.2, 0)
@@ -202,7 +202,7 @@ def choose_other_of_many(n: int, dropout: float, early: bool, n_hidden: int = 2)
         Settings that differ: dropout where noise was learned without any. None of a table that is not large, for which
         `choose_other` chooses.
 
-    Source: derived here, by the measurements in docs/command-line.md.
+    Source: derived here, by the measurements in docs/defaults.md.
 
     Example:
         >>> choose_other_of_many(30_000, 0.0, True), choose_other_of_many(30_000, 0.0, False)
@@ -230,7 +230,7 @@ def choose_settings(n: int, p: int, task: str, n_classes: int = 1) -> Choice:
     Returns:
         The settings.
 
-    Source: derived here, by the measurements in docs/command-line.md; warm-up and cosine: Loshchilov and Hutter, ICLR
+    Source: derived here, by the measurements in docs/defaults.md; warm-up and cosine: Loshchilov and Hutter, ICLR
         2017 and 2019.
 
     Example:

@@ -15,6 +15,7 @@ from undertow.data.batches import read_whole
 from undertow.data.header import Header
 from undertow.errors import ArgumentError, ShapeError
 from undertow.nn import find_loss
+from undertow.train.few import LEFT_OUT_ONCE, warn_of_single
 from undertow.train.plan import make_plan
 from undertow.train.run import Run
 from undertow.train.setup import check_model, read_examples, read_source
@@ -143,6 +144,8 @@ def cross_validate(
     X, y, counts = read_examples(data)
     labels = None if groups is not None else _classes(settings, model, y)
     parts = k_folds(len(X), folds, seed, stratify=labels, groups=groups)
+    if labels is not None:
+        warn_of_single(labels, LEFT_OUT_ONCE)
     given = None if groups is None else np.asarray(groups)
     validation = _hold_out(validation, settings)
     settings = {"progress": False, **settings}

@@ -112,12 +112,26 @@ class Plan:
             return optimizer, self.clip
         return accumulate(optimizer, self.accumulate, clip=self.clip), None
 
-    def count_updates(self, n_examples: int | None) -> int | None:
-        """Return how many updates there will be at most; None where that is not known."""
+    def count_batches(self, n_examples: int | None) -> int | None:
+        """Return how many batches there will be at most; None where that is not known."""
         limits = [] if self.steps is None else [self.steps]
         if self.epochs is not None and n_examples is not None:
             limits.append(self.epochs * -(-n_examples // self.batch_size))
-        return -(-min(limits) // self.accumulate) if limits else None
+        return min(limits) if limits else None
+
+    def count_updates(self, n_examples: int | None) -> int | None:
+        """Return how many updates there will be at most; None where that is not known."""
+        n_batches = self.count_batches(n_examples)
+        return None if n_batches is None else -(-n_batches // self.accumulate)
+
+    def check_updates(self, n_examples: int | None) -> None:
+        """ArgumentError where a training ends before its first update."""
+        n_batches = self.count_batches(n_examples)
+        if n_batches is not None and n_batches < self.accumulate:
+            raise ArgumentError(
+                f"accumulate is {self.accumulate}, but there are {n_batches} batches in all, so nothing would be "
+                "learned. Let fewer batches make an update, or train for more epochs."
+            )
 
     def watching(self, held: bool) -> list[EarlyStopping | ReduceOnPlateau]:
         """What lowers the rate and what stops early, where they are wanted. Without validation, they watch the loss."""

@@ -139,10 +139,11 @@ def read_portions(
     small = file.is_file() and not (is_table(file) and takes_more(file, memory))
     if small or holds_examples(file) or not (file.exists() or glob.has_magic(str(file))):
         yield read_table_with_origin(
-            file, as_text=texts, decimal="comma", remarks=remarks, header=header, part="test", name_files="file" in keep
-        )
+            file, as_text=texts, decimal="comma", remarks=remarks, header=header, part="test",
+            name_files="file" in keep, missing=encoder.missing,
+        )  # fmt: skip
         return
-    pieces = FilePieces(find_files(file), int(memory / _PIECES), texts, "comma", header, in_order=True)
+    pieces = FilePieces(find_files(file), int(memory / _PIECES), texts, "comma", header, encoder.missing, in_order=True)
     remarks += pieces.remarks
     for number, height in enumerate(tell_reading("the rows", pieces.heights, len(pieces.heights))):
         if height:

@@ -25,6 +25,7 @@ from undertow.trace.where import frames_of_ours
 from undertow.train.assignments import read_attributes, warn_of_assignments
 from undertow.train.calls import takes
 from undertow.train.feed import ArrayFeed, Draws, Feed, SourceExamples, SourceFeed
+from undertow.train.few import warn_of_none_held, warn_of_single
 from undertow.train.forward import CHUNK
 from undertow.train.metric import CLASSES, Metric, find_task
 from undertow.train.metrics import is_told_by_name, read_metrics
@@ -111,6 +112,7 @@ def set_up(model: Any, data: Any, plan: Plan) -> Setup:
     else:
         feed = SourceFeed(whole, plan.batch_size, draws, task)
         held, n_held = _held_beside(plan, X, task, dtype)
+    plan.check_updates(feed.n_examples)
     weighted = (
         weights is not None
         or by_class is not None
@@ -347,6 +349,10 @@ def _hold_out(
         raise ArgumentError(f"validation is {found}. Give a share such as 0.1, a pair (X, y), or None.")
     labels = y if task.classifies and y.ndim == 1 else None
     kept, out = split(len(X), float(validation), seed, labels)
+    if len(out) == 0:
+        warn_of_none_held(float(validation))
+    elif labels is not None:
+        warn_of_single(labels, "trained on, so that no example held out tells how well it is known.")
     take: Callable[[Any], Examples] = lambda rows: (X[rows], y[rows], None if weights is None else weights[rows])  # noqa: E731
     return take(kept), take(out) if len(out) else None
 

@@ -45,8 +45,10 @@ class _Watch:
     def read(self, info: EpochInfo) -> float | None:
         """The value of an epoch; None where it was not measured this time."""
         if self.monitor not in info.row and not self.seen:
+            held = self.monitor.startswith("validation_") and "validation_loss" not in info.row
+            why = " Nothing is held out: give validation= a share such as 0.1, or a pair (X, y)." if held else ""
             raise ArgumentError(
-                f"{self.who}: the history has no column {self.monitor!r}. It has {', '.join(info.row)}."
+                f"{self.who}: the history has no column {self.monitor!r}. It has {', '.join(info.row)}.{why}"
             )
         self.seen = True
         if self.direction == "auto":

@@ -45,6 +45,7 @@ _RARE = 0.1  # a class with a smaller share of the rows is remarked on
 _DIGEST_CHUNK = 1 << 22
 _OF_COLUMNS = {  # what is told of a table's columns and rows, and what stands in config.toml where nothing is told
     "target": None, "weights": None, "groups": None, "time": None, "leave_out": None, "as_text": None,
+    "missing": None,
     "scaling": "auto", "categories": "one_hot", "max_categories": None, "min_count": 1, "dates": "auto",
     "decimal": "auto", "header": True, "drop_copies": False, "cache": None,
 }  # fmt: skip
@@ -245,7 +246,7 @@ def _load_shipped(settings: TableSettings) -> Table:
 def _options(settings: TableSettings) -> dict[str, Any]:
     """How columns are encoded, as far as it was told."""
     names = ("weights", "groups", "time", "leave_out", "task", "scaling", "categories", "max_categories", "min_count",
-             "dates", "decimal", "as_text", "target_scaling")  # fmt: skip
+             "dates", "decimal", "as_text", "missing", "target_scaling")  # fmt: skip
     found = {name: getattr(settings, name) for name in names if getattr(settings, name) is not None}
     most = 1000 if settings.categories != "codes" else 100_000
     scaling = _TARGET_SCALINGS.get(read_rule(settings.loss or "", "--loss")["name"])
@@ -261,7 +262,7 @@ def _load_whole(settings: TableSettings) -> Table:
     decimal = check_decimal(settings.decimal or "auto")
     frame, origin = read_table_with_origin(
         settings.data, as_text=settings.as_text or (), decimal=decimal, remarks=remarks,
-        header=settings.header is not False,
+        header=settings.header is not False, missing=settings.missing or (),
     )  # fmt: skip
     if settings.drop_copies:
         frame, origin, said = _drop_copies(frame, origin, settings)

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 
 from undertow.data import TabularEncoder, as_frame, encode_table, k_folds, read_table_with_origin
 from undertow.data.header import Header
+from undertow.data.missing import mark_and_type, read_missing
 from undertow.data.roles import Roles, read_group_column, read_weight_column
 from undertow.data.target import choose_task, drop_missing_target, find_target
 from undertow.data.text_columns import read_as_text
-from undertow.data.wording import Origin
-from undertow.errors import ArgumentError, ShapeError
+from undertow.data.wording import Origin, list_names
+from undertow.errors import ArgumentError, DataError, ShapeError
 from undertow.nn.layer import widths
 from undertow.train.run import Run
 from undertow.train.setup import check_model
@@ -175,12 +176,14 @@ def read_folds(
     if isinstance(data, str | os.PathLike):
         frame, origin = read_table_with_origin(
             Path(data), as_text=read_as_text(encode.get("as_text", ())), decimal=encode.get("decimal", "auto"),
-            header=header,
+            header=header, missing=encode.get("missing", ()),
         )  # fmt: skip
     elif header is not True:
         raise ArgumentError("header is for a text file, which may have no line of column names. Leave it out.")
     else:
-        frame = as_frame(data)
+        frame = mark_and_type(
+            as_frame(data), read_missing(encode.get("missing", ())), read_as_text(encode.get("as_text", ()))
+        )
     options = dict(encode)
     roles = Roles(target, weights, groups, None, options.pop("leave_out", ()))
     if "time" in options:
@@ -191,10 +194,24 @@ def read_folds(
     by = None if groups is None else read_group_column(frame[groups], origin).to_numpy().astype(str)
     labels = None
     if task == "classification" and by is None:
-        texts = find_target(frame, target).cast(str).to_numpy()
-        labels = np.unique(texts.astype(str), return_inverse=True)[1]
+        texts = find_target(frame, target).cast(str).to_numpy().astype(str)
+        labels = np.unique(texts, return_inverse=True)[1]
     parts = k_folds(frame.height, folds, seed, stratify=labels, groups=by)
+    if labels is not None:
+        _check_single(texts, target)
     return TableFolds(frame, origin, roles, task, parts, options, header is not False)
+
+
+def _check_single(labels: Any, target: str) -> None:
+    """DataError for a class with a single row: the fold that holds it out has an encoder that does not know it."""
+    classes, counts = np.unique(labels, return_counts=True)
+    single = classes[counts == 1].tolist()
+    if single:
+        who = "class" if len(single) == 1 else "classes"
+        raise DataError(
+            f"target {target!r}: a single row of the {who} {list_names(single)}, of which the fold that holds it out "
+            "knows nothing. Give more rows of each class, or leave these out."
+        )
 
 
 def build_for(model: Any, encoder: TabularEncoder) -> Any:

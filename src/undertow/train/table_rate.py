@@ -44,9 +44,8 @@ def make_schedule(settings: TableSettings, n_rows: int | None) -> Any:
     if not 0 <= (settings.warmup or 0) < math.inf:
         raise ArgumentError(f"--warmup {settings.warmup:g}: give a number of epochs, 0 or more.")
     name, record = _read_schedule(settings.schedule or "constant")
-    batches = None if n_rows is None else math.ceil(n_rows / (settings.batch_size or 64))  # of an epoch
-    each = settings.accumulate or 1  # batches of an update: schedules count updates
-    rise = round((settings.warmup or 0) * (1000 if batches is None else batches / each))
+    batches = _count_batches(settings, n_rows)
+    rise, total = count_warmup(settings, n_rows)
     if name == ON_PLATEAU:
         name, record = _on_plateau(settings, batches, rise)
     make = optim.SCHEDULES[name]
@@ -54,13 +53,9 @@ def make_schedule(settings: TableSettings, n_rows: int | None) -> Any:
         optim.constant(rate or 0)
         return rate
     taken = _taken(make)
-    ends = [] if settings.steps is None else [settings.steps]
-    ends += [] if batches is None or settings.epochs is None else [batches * settings.epochs]
     if "steps" in taken and "steps" not in record:
-        if not ends:
+        if total is None:
             raise ArgumentError(f"--schedule {settings.schedule}: how many steps? Give --epochs or --steps.")
-        total = min(ends) // each
-        rise = min(rise, total // 2)
         record["steps"] = max(total - rise, 2)
     if "rate" in taken:
         record["rate"] = rate
@@ -69,6 +64,42 @@ def make_schedule(settings: TableSettings, n_rows: int | None) -> Any:
     except ArgumentError as error:
         raise ArgumentError(f"--schedule {settings.schedule}: {error}") from None
     return optim.warmup(schedule, rise, start=(rate or 0) / 10) if rise else schedule
+
+
+def count_warmup(settings: TableSettings, n_rows: int | None) -> tuple[int, int | None]:
+    """Count the updates in which the learning rate rises, and all of them.
+
+    Args:
+        settings: complete; the warm-up in epochs.
+        n_rows: to train on; None where that is not known.
+
+    Returns:
+        Updates in which it rises: at least one where a warm-up is wanted, and half of all at most; and those of the
+        whole training at most, None where they are not known.
+
+    Source: derived here.
+
+    Example:
+        >>> count_warmup(TableSettings(warmup=2.0, epochs=100, batch_size=10), 95)
+        (20, 1000)
+        >>> count_warmup(TableSettings(warmup=2.0, epochs=3, batch_size=10, accumulate=4), 95)
+        (3, 7)
+    """
+    batches = _count_batches(settings, n_rows)
+    each = settings.accumulate or 1  # batches of an update: schedules count updates
+    wanted = settings.warmup or 0
+    rise = max(round(wanted * (1000 if batches is None else batches / each)), int(wanted > 0))
+    ends = [] if settings.steps is None else [settings.steps]
+    ends += [] if batches is None or settings.epochs is None else [batches * settings.epochs]
+    if not ends:
+        return rise, None
+    total = min(ends) // each
+    return min(rise, total // 2), total
+
+
+def _count_batches(settings: TableSettings, n_rows: int | None) -> int | None:
+    """The batches of an epoch."""
+    return None if n_rows is None else math.ceil(n_rows / (settings.batch_size or 64))
 
 
 def _read_schedule(text: str) -> tuple[str, dict[str, Any]]:

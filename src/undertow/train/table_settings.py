@@ -38,8 +38,8 @@ class TableSettings:
         target, weights, groups, time, leave_out: names of columns, see `undertow.data.encode_table`.
         task: ``"classification"`` or ``"regression"``.
         validation: the share of rows held out.
-        scaling, categories, max_categories, min_count, dates, decimal, as_text, target_scaling: how columns are
-            encoded, see ``TabularEncoder.fit``.
+        scaling, categories, max_categories, min_count, dates, decimal, as_text, missing, target_scaling: how
+            columns are encoded, see ``TabularEncoder.fit``.
         drop_copies: whether rows that are the same in all columns count once.
         memory: MB that the process may take; larger files are read again in each epoch, or encoded rows from the folder
             cache, to which they are written once.
@@ -89,6 +89,7 @@ class TableSettings:
     dates: str | None = None
     decimal: str | None = None
     as_text: list[str] | None = None
+    missing: list[str] | None = None
     target_scaling: str | None = None
     drop_copies: bool | None = None
     memory: float | None = None

@@ -15,6 +15,7 @@ from undertow.train.class_metrics import rare_class, read_class_metrics, tell_cl
 from undertow.train.run import Run
 from undertow.train.table_data import Table
 from undertow.train.table_network import BYTES_A_PARAMETER, count_outputs
+from undertow.train.table_rate import count_warmup
 from undertow.train.table_settings import TableSettings
 
 _WIDE: Final = 20_000  # numbers of an example
@@ -47,9 +48,9 @@ def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]
     said = [f"network {shown}{f', {kind}' if kind else ''}, {settings.loss}: {parameters:,} parameters."]
     said += _tell_wide(table, widths)
     decay = f", weight decay {settings.decay:g}" if settings.decay else ""
-    warm = f", after a warm-up of {settings.warmup:g} epoch{'s' * (settings.warmup != 1)}" if settings.warmup else ""
     said.append(
-        f"{settings.optimizer}: learning rate {settings.rate:g} ({settings.schedule}{warm}){decay}, batches of "
+        f"{settings.optimizer}: learning rate {settings.rate:g} "
+        f"({settings.schedule}{_tell_warmup(settings, table.n_rows)}){decay}, batches of "
         f"{settings.batch_size}{_tell_large(settings, table)}."
     )
     ends = [count(settings.epochs, "epoch")] if settings.epochs else []
@@ -78,6 +79,20 @@ def tell_choices(settings: TableSettings, table: Table, model: Any) -> list[str]
         verb = "are" if len(in_units) > 1 else "is"
         said.append(f"{measured} {verb} of {settings.target!r} in its own unit; the loss is of the scaled one.")
     return said
+
+
+def _tell_warmup(settings: TableSettings, n_rows: int) -> str:
+    """Say how long the rate rises; where there are too few updates for what was wanted, how many of them."""
+    if not settings.warmup:
+        return ""
+    wanted = f"{settings.warmup:g} epoch{'s' * (settings.warmup != 1)}"
+    rise, total = count_warmup(settings, n_rows)
+    each = -(-n_rows // (settings.batch_size or 64)) / (settings.accumulate or 1)
+    if total is None or rise == max(round(settings.warmup * each), 1):
+        return f", after a warm-up of {wanted}"
+    if not rise:
+        return f", without the warm-up of {wanted}, as there is one update in all"
+    return f", after a warm-up of {count(rise, 'update')}, not {wanted}, as there are {total} updates in all"
 
 
 def _tell_wide(table: Table, widths: list[int]) -> list[str]:
