@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from html import escape
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from undertow.flow.dealt import Last, deal_anew, go_against, highest
 from undertow.flow.diagnose import diagnose
 from undertow.flow.directions import climbs, is_plain, note_direction, rates_of
 from undertow.flow.ends import squashed_twice
-from undertow.flow.findings import Finding
+from undertow.flow.findings import Findings
 from undertow.flow.given import Constant, Labels, ask_rare, target_of
 from undertow.flow.layers import FlowLayer, describe_layers, first_calls
 from undertow.flow.looks import due_mark, take_look
@@ -236,9 +237,18 @@ class OwnRecorder:
         self.recorder.flow.facts["dW_if_scaled"] = scaled[1]
 
     @property
-    def findings(self) -> list[Finding]:
+    def findings(self) -> Findings:
         """What is wrong, the worst first. Remedies have no code where that is for `undertow.train`."""
         return diagnose(self.flow)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what is wrong, and the table of the gradient flow."""
+        told = f"<p>{escape(repr(self))}</p>"
+        return (
+            told
+            if self.recorder is None
+            else f"<div>{told}{self.findings._repr_html_()}{self.flow._repr_html_()}</div>"
+        )
 
     def note(self, *, validation_loss: float) -> None:
         """Tell the loss on rows held out, with the parameters of the last step, so that over-fitting can be found.
