@@ -152,6 +152,7 @@ def test_a_loop_of_ones_own_has_a_report(show):
     text = page.inner_text("main")
     assert "59 steps of a loop of your own were recorded, with 8 watched values and 1 parameter." in text
     assert "Vanishing gradient" in text and "ut.train" not in text and "not ended" not in text
+    assert "epoch" not in text.lower()
 
 
 def test_the_map_opens_with_what_there_is(show):

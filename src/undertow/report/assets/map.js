@@ -216,7 +216,7 @@
 
   function place(column) {
     const map = view.grid;
-    return `${map.stepsOf(column)}, epoch ${show(map.epoch[column])}`;
+    return map.stepsOf(column) + (map.epoch ? `, epoch ${show(map.epoch[column])}` : "");
   }
 
   function tell(layer, column) {
