@@ -100,9 +100,9 @@ def process(command, **options):
 
 
 @contextmanager
-def served(folder, tick=0.05, control=False, token=None):
+def served(folder, tick=0.05, control=False, token=None, port=0):
     """A server in a thread of this process, so that its feed can be looked at."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = socket.create_server(("127.0.0.1", port))
     door = Door("127.0.0.1", listening.getsockname()[1], token)
     feed = Feed(RunFolder(folder), tick)
     server = LiveServer(feed, door, control)

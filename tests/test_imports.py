@@ -55,6 +55,7 @@ MAY_IMPORT_EACH_OTHER = {
     ("train", "export"),  # Run.export(path), when it is called
     ("train", "flow"),  # Trainer, when it begins to record; Run.flow, Run.findings, when they are asked for
     ("train", "report"),  # Run.report(path), when it is called
+    ("flow", "report"),  # OwnRecorder.report(path), when it is called
     ("api", "report"),  # Backprop.walk(path), when it is called
     ("api", "written_sizes"),  # Backprop.source, when it is asked for
 }

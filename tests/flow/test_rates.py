@@ -96,13 +96,16 @@ def digits():
     ("rates", "early"),
     [
         (ut.optim.step_decay(0.03, 0.1, 20), True),
+        (ut.optim.step_decay(0.1, 0.8, 1), True),  # spent in ten steps, whose noise hides the fall
+        (ut.optim.step_decay(0.1, 0.5, 1), True),
+        (ut.optim.step_decay(0.1, 0.99, 1), False),
         (ut.optim.cosine(0.02, 40), True),
         (ut.optim.cosine(0.03, 480), False),
         (ut.optim.piecewise([0.1, 0.01, 0.001], [240, 360]), False),  # He et al. 2015, section 4.2: at a half and 3/4
         (ut.optim.piecewise([0.3, 0.001], [150]), False),  # early, but the loss is down by then
         (ut.optim.one_cycle(0.1, 480), False),
     ],
-    ids=["tenths", "short cosine", "cosine", "halves", "down by then", "one cycle"],
+    ids=["tenths", "ten steps", "three steps", "slow", "short cosine", "cosine", "halves", "down by then", "one cycle"],
 )
 def test_a_schedule_that_is_spent_while_the_loss_still_falls(rates, early):
     """The same training with a rate that stays is what tells whether the schedule held it up."""

@@ -103,6 +103,20 @@ def test_a_page_controls_and_finds_its_server_again(tmp_path, visit):
     wait(page, "Not connected.*server of this page has ended")
 
 
+def test_a_page_says_that_its_server_was_started_again_with_another_token(tmp_path, new_page):
+    Writer(tmp_path).write(20)
+    with served(tmp_path, control=True, token="first-token") as (url, _):
+        page = new_page()
+        page.goto(url)
+        wait(page, "Waiting")
+    wait(page, "Not connected.*server of this page has ended")
+    port = int(url.split(":")[2].split("/")[0])
+    with served(tmp_path, control=True, token="second-token", port=port) as (again, _):
+        wait(page, "started again and does not know this page. Open the address")
+        page.goto(again)
+        wait(page, "Waiting")
+
+
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_axe_finds_nothing(tmp_path, new_page, settle, scheme, width):
     axe = pytest.importorskip("axe_playwright_python.sync_playwright")

@@ -188,3 +188,13 @@ def test_what_holds_arrays_is_short_as_the_value_of_a_cell():
     )
     report = ut.check_gradient(lambda w: np.sum(w * w), np.ones(3))
     assert repr(report) == str(report) and "the gradient is right" in repr(report)
+
+
+def test_a_loop_of_ones_own_shows_its_findings_and_its_flow():
+    measured, w = ut.flow.recorded(lambda w: np.sum((w - 1) ** 2)), np.zeros(3)
+    assert measured._repr_html_() == "<p>recorded(&lt;lambda&gt;, 0 steps)</p>"
+    for _ in range(12):
+        _, gradient = measured(w)
+        w = w + 0.01 * gradient  # the wrong way
+    shown = measured._repr_html_()
+    assert "turned-sign" in shown and "<table>" in shown and "11 steps" in shown

@@ -72,3 +72,43 @@ def _many_steps(x):
     for _ in range(700):
         x = np.tanh(x)
     return x
+
+
+def walk_of(page):
+    return json.loads(re.search(r'class="uw-data">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def own_loss(params, X, y):
+    z = ut.watch(X @ params[0] + params[1], "z")
+    return np.mean((np.tanh(z) @ params[2] - y) ** 2)
+
+
+def run_own(loss, n=40):
+    rng = np.random.default_rng(0)
+    params = [rng.normal(size=(5, 3)), np.zeros(3), rng.normal(size=(3, 1))]
+    measured = ut.flow.recorded(loss)
+    for _ in range(5):
+        now = params
+        _, gradient = measured(now, X[:n].astype(float), y[:n, None].astype(float))
+        params = [p - 0.1 * g for p, g in zip(params, gradient, strict=True)]
+    return measured, now
+
+
+def test_a_loop_of_ones_own_is_walked_through(tmp_path):
+    """With the parameters of the last call and six rows of its batch; the gradient is that of the engine for these."""
+    measured, params = run_own(own_loss)
+    walk = walk_of(measured.report(tmp_path / "loop.html").read_text())
+    assert walk["batch"] == 6 and any("z = X @ W1 + b1" in line or "z = X @" in line for line in walk["source"])
+    gradient = ut.grad(own_loss)(params, X[:6].astype(float), y[:6, None].astype(float))
+    steps = walk["levels"][0]["steps"]
+    shown = [walk["arrays"][step["panels"][0][1]]["v"] for step in steps if step["title"].startswith("Gradient by")]
+    for expected in gradient:
+        assert any(np.allclose(v, np.ravel(expected), rtol=1e-5) for v in shown if len(v) == expected.size)
+
+
+def test_a_loss_that_takes_no_fewer_rows_is_walked_through_with_all(tmp_path):
+    def fixed(params, X, y):
+        return own_loss(params, X.reshape(10, 5), y.reshape(10, 1))
+
+    measured, _ = run_own(fixed, n=10)
+    assert walk_of(measured.report(tmp_path / "loop.html").read_text())["levels"]

@@ -18,23 +18,25 @@ from undertow.flow.rules.gradients import vanishes_beside
 from undertow.flow.rules.measures import rescales
 from undertow.flow.rules.movement import begin_if_scaled
 
+MISLED: Final = ("turned-sign", "gradient-not-reset")  # by which steps do not go where the gradient tells
+
 # From causes to what follows from them. A finding whose cause was found too becomes a line of evidence there.
 FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
-    "non-finite": ("turned-sign", "step-too-large", "exploding"),
+    "non-finite": (*MISLED, "step-too-large", "exploding"),
     "dead-units": (
-        "turned-sign", "born-dead-layer", "identical-units", "exploding", "vanishing", "step-too-large",
+        *MISLED, "born-dead-layer", "identical-units", "exploding", "vanishing", "step-too-large",
         "input-not-scaled", "target-not-scaled", "over-regularised", "tiny-batch-normalisation", "rank-collapse",
     ),
     "saturation": (
-        "turned-sign", "input-not-scaled", "target-not-scaled", "exploding", "vanishing", "step-too-large",
+        *MISLED, "input-not-scaled", "target-not-scaled", "exploding", "vanishing", "step-too-large",
         "identical-units", "initial-loss", "over-regularised",
     ),
     "vanishing": (
-        "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "exploding", "step-too-large",
+        *MISLED, "born-dead-layer", "identical-units", "dead-units", "saturation", "exploding", "step-too-large",
         "over-regularised", "rank-collapse",
     ),  # what explodes before the first step is thrown by it to where it vanishes
     "rank-collapse": (
-        "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing",
+        *MISLED, "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing",
         "exploding", "step-too-large", "over-regularised", "mixed-examples",
     ),
     "born-dead-layer": ("identical-units",),  # weights that are all alike, or 0, make all units dead or none
@@ -44,15 +46,15 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
         "identical-units",
     ),
     "step-too-large": (
-        "turned-sign", "input-not-scaled", "target-not-scaled", "exploding", "initial-loss", "oscillation",
+        *MISLED, "input-not-scaled", "target-not-scaled", "exploding", "initial-loss", "oscillation",
         "identical-units", "over-regularised",
     ),
     "oscillation": (
-        "turned-sign", "step-too-large", "input-not-scaled", "target-not-scaled", "tiny-batch-normalisation",
+        *MISLED, "step-too-large", "input-not-scaled", "target-not-scaled", "tiny-batch-normalisation",
         "exploding", "over-regularised",
     ),
     "always-clipped": (
-        "turned-sign", "exploding", "input-not-scaled", "target-not-scaled", "step-too-large", "initial-loss",
+        *MISLED, "exploding", "input-not-scaled", "target-not-scaled", "step-too-large", "initial-loss",
     ),
     "step-too-small": (
         "turned-sign", "born-dead-layer", "identical-units", "vanishing", "saturation", "always-clipped",
@@ -60,11 +62,11 @@ FOLLOWS: Final[dict[str, tuple[str, ...]]] = {
         "target-not-scaled",
     ),
     "over-fitting": (
-        "over-regularised", "turned-sign", "step-too-large", "oscillation", "tiny-batch-normalisation", "initial-loss",
+        "over-regularised", *MISLED, "step-too-large", "oscillation", "tiny-batch-normalisation", "initial-loss",
         "exploding", "saturation", "mixed-examples",
     ),
     "plateau": (
-        "turned-sign", "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing",
+        *MISLED, "born-dead-layer", "identical-units", "dead-units", "saturation", "vanishing",
         "exploding", "rank-collapse", "step-too-large", "step-too-small", "oscillation", "non-finite",
         "input-not-scaled", "target-not-scaled", "loss-activation-mismatch", "always-clipped",
         "imbalanced-classes", "tiny-batch-normalisation", "over-regularised", "mixed-examples",
@@ -76,7 +78,7 @@ STRUCTURE: Final = ("vanishing", "saturation", "dead-units", "rank-collapse")
 
 # What comes first where two are as severe: data, then what is there before the first step, then what training does.
 ORDER: Final = (
-    "turned-sign", "non-finite", "leakage", "telling-column", "mixed-examples", "input-not-scaled", "target-not-scaled",
+    *MISLED, "non-finite", "leakage", "telling-column", "mixed-examples", "input-not-scaled", "target-not-scaled",
     "loss-activation-mismatch", "born-dead-layer", "identical-units", "over-regularised", "exploding", "saturation",
     "vanishing", "dead-units", "rank-collapse", "step-too-large", "step-too-small", "initial-loss",
     "tiny-batch-normalisation", "oscillation", "always-clipped", "plateau", "over-fitting", "imbalanced-classes",
@@ -201,7 +203,7 @@ def explains(cause: Finding, finding: Finding) -> bool:
     """
     if cause.kind not in FOLLOWS.get(finding.kind, ()):
         return False
-    late = ("step-too-large", "oscillation", "over-regularised", "turned-sign")
+    late = ("step-too-large", "oscillation", "over-regularised", *MISLED)
     if cause.kind in late and finding.kind in STRUCTURE and (finding.step or 0) < 2:
         return False  # it was there before any step
     if cause.kind == "tiny-batch-normalisation" and finding.kind in ("over-regularised", "dead-units"):

@@ -14,20 +14,31 @@ from undertow.flow.record import Flow
 Array = NDArray[Any]
 TOLD: Final = 1e-7  # size of a step by that of the weights, from which on float64 has eight digits of it
 PLAIN: Final = -0.9999  # cosine of step and gradient, below which the step is the gradient times a rate
+SUMMED: Final = (
+    1e-6  # how far the cosine of step and summed gradients is from −1, up to which the sum is what it goes by
+)
 ROUNDED: Final = 1e3  # size of a step by the last digit of the weights, below which its direction is one of rounding
 MOSTLY: Final = 0.99  # share of the steps that are so
 UP: Final = 0.9  # share of the steps that go up the gradient, from which on all are meant to
 WINDOW: Final = 5  # steps of which the middle one counts
 
 
-def note_direction(facts: dict[str, Any], grads: dict[str, Any], params: dict[str, Any], new: dict[str, Any]) -> None:
-    """Count the steps that go up the gradient, and keep the mean cosine between both.
+def note_direction(
+    facts: dict[str, Any],
+    grads: dict[str, Any],
+    params: dict[str, Any],
+    new: dict[str, Any],
+    sums: dict[str, Array] | None = None,
+) -> None:
+    """Count the steps that go up the gradient, or along the sum of all so far, and keep the mean cosine with it.
 
     Args:
         facts: of the record, whose ``directions`` are kept.
         grads: by the paths of the parameters.
         params: before the step.
         new: after it.
+        sums: of the gradients of all steps so far, by these paths, to which those of this step are added; None for
+            steps that are not held against them.
 
     Source: derived here.
 
@@ -37,19 +48,26 @@ def note_direction(facts: dict[str, Any], grads: dict[str, Any], params: dict[st
         >>> facts["directions"]["up"], round(facts["directions"]["cosine"], 6)
         (0, -1.0)
     """
-    inner = moved = size = rounded = 0.0
+    inner = moved = size = rounded = along = total = lost = 0.0
     with np.errstate(all="ignore"):
         for path, g in grads.items():
             step, wide = np.subtract(new[path], params[path], dtype=np.float64), np.asarray(g, np.float64)
             inner += float(np.vdot(step, wide))
             moved, size = moved + float(np.vdot(step, step)), size + float(np.vdot(wide, wide))
-            rounded += (ROUNDED * eps_of(params[path]) * float(np.linalg.norm(params[path]))) ** 2
+            error = eps_of(params[path]) * float(np.linalg.norm(params[path]))
+            rounded, lost = rounded + (ROUNDED * error) ** 2, lost + error**2
+            if sums is not None:
+                sums[path] = held = sums[path] + wide if path in sums else wide.copy()
+                along, total = along + float(np.vdot(step, held)), total + float(np.vdot(held, held))
         cosine = inner / math.sqrt(moved * size) if 0 < moved * size < math.inf else math.nan
+        summed = along / math.sqrt(moved * total) if 0 < moved * total < math.inf else math.nan
     if math.isfinite(cosine):
-        told = facts.setdefault("directions", {"steps": 0, "up": 0, "plain": 0, "cosine": 0.0})
+        start = {"steps": 0, "up": 0, "plain": 0, "cosine": 0.0, "summed": 0}
+        told = facts.setdefault("directions", start)
         told["steps"] += 1
         told["up"] += int(cosine > 0)
         told["plain"] += int(cosine < PLAIN or moved < rounded)
+        told["summed"] += int(cosine > PLAIN and 1 + summed < SUMMED + lost / moved)
         told["cosine"] += (cosine - told["cosine"]) / told["steps"]
 
 

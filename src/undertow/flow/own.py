@@ -6,15 +6,16 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Final
+from html import escape
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from undertow import trees
-from undertow.compile.function import NAMES, outside_of
 from undertow.compile.statistics import measure_now
-from undertow.custom import watched_values
 from undertow.errors import ArgumentError, UndertowError
 from undertow.flow.activations import read_activations
 from undertow.flow.beyond import find_beyond
@@ -23,16 +24,18 @@ from undertow.flow.dealt import Last, deal_anew, go_against, highest
 from undertow.flow.diagnose import diagnose
 from undertow.flow.directions import climbs, is_plain, note_direction, rates_of
 from undertow.flow.ends import squashed_twice
-from undertow.flow.findings import Finding
+from undertow.flow.findings import Findings
 from undertow.flow.given import Constant, Labels, ask_rare, target_of
 from undertow.flow.layers import FlowLayer, describe_layers, first_calls
 from undertow.flow.looks import due_mark, take_look
 from undertow.flow.mixed import Mixture, held_of
 from undertow.flow.moving import Moving
 from undertow.flow.neighbours import measure_signal
+from undertow.flow.noted import Noted
 from undertow.flow.origin import trace_loss
+from undertow.flow.own_gradient import BEHIND, OwnGradient
 from undertow.flow.penalty import Penalty
-from undertow.flow.products import Product, as_layers, find_again, find_products, last_products, values_given
+from undertow.flow.products import Product, as_layers, find_products, last_products, values_given
 from undertow.flow.program import are_classes, find_inputs, find_outputs, find_targets, softmax_over_examples
 from undertow.flow.record import Flow
 from undertow.flow.recorder import Recorder
@@ -40,76 +43,15 @@ from undertow.flow.rules import RULES
 from undertow.flow.rules.data import rare_classes
 from undertow.flow.scaled import normalises, sizes_of_gradients, standard
 from undertow.flow.squares import Squares
-from undertow.graph import Graph, Node, ancestors, evaluate
+from undertow.graph import Graph, Node, evaluate
 from undertow.mistakes import local_names
-from undertow.nn import ACTIVATIONS
 from undertow.nn.mode import training
 from undertow.simplify import simplify
-from undertow.trace import Tracer, argument_names, is_array_like, trace_function
+from undertow.trace import argument_names, is_array_like, trace_function
 from undertow.trace.crossed import warn_of_squares
-from undertow.trace.outside import Outside
-from undertow.train.derive import Gradient, Gradients, Outcome, number_paths, numbers_of, put_numbers
+from undertow.train.derive import number_paths, numbers_of, put_numbers
 
 Array = NDArray[Any]
-BEHIND: Final = ".h"  # ends the path of what the activation after a watched value gives
-
-
-class OwnGradient(Gradient):
-    """The gradient of a loss of one's own, which sees what activations make of the values that are watched, too.
-
-    Attributes:
-        activations: their names, by those of the values.
-        known: the programs, by the objects among the arguments and what the loss reads from outside.
-        outsides: where it reads from, by these objects.
-        products: the layers that were found where nothing is watched, by their names.
-    """
-
-    activations: dict[str, str]
-    products: dict[str, Product]
-
-    def __init__(self, loss: Callable[..., Any]) -> None:
-        super().__init__(lambda params, args, y: self.observed(params, *args), observe=True)
-        self.told = loss
-        self.activations, self.products = {}, {}
-        self.known: dict[Any, tuple[dict[Any, Any], list[Any]]] = {}
-        self.outsides: dict[tuple[int, ...], Outside] = {}
-
-    def program_for(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> Gradients | None:
-        """Return the backward pass for arguments like these, and for what the loss reads from outside now."""
-        given = [x for x in (*leaves, *trees.flatten(X)[0]) if not is_array_like(x)]
-        objects = [x for x in given if not isinstance(x, NAMES)]
-        around, signature = outside_of(self.told, objects, self.outsides), tuple(map(id, objects))
-        outside, held = around.now()
-        ready = self.known.get((signature, outside))
-        if ready is None:
-            outside = around.check(self.known, (signature, outside))
-        self.programs = {} if ready is None else ready[0]
-        n_programs = len(self.programs)
-        program = super().program_for(leaves, rebuild, X, y)
-        if len(self.programs) > n_programs:
-            outside, held = around.settle(outside)
-            self.known[signature, outside] = self.programs, held
-        return program
-
-    def observed(self, params: Any, *args: Any) -> Any:
-        """Compute the loss; while it is traced, the layers that were found are observed as if they were watched."""
-        loss, seen = self.told(params, *args), watched_values.get()
-        if self.products and seen is not None and isinstance(loss, Tracer):
-            nodes = [x.node for x in trees.flatten(params)[0] if isinstance(x, Tracer)]
-            found = find_products(loss.node, ancestors([loss.node]), nodes, [""] * len(nodes))
-            seen.extend((name, Tracer(x.node, loss.tape)) for name, x in find_again(self.products, found).items())
-        return loss
-
-    def of_leaves(self, leaves: list[Any], rebuild: trees.Rebuild, X: Any, y: Any) -> Outcome:
-        """Compute the loss, its gradients and what is observed."""
-        outcome = super().of_leaves(leaves, rebuild, X, y)
-        for name, product in self.products.items():
-            if name in outcome.seen:
-                outcome.seen[name] = [product.by_examples(x) for x in outcome.seen[name]]
-        for name, activation in self.activations.items():
-            if name in outcome.seen:
-                outcome.seen[name + BEHIND] = [ACTIVATIONS[activation](outcome.seen[name][0]), None]
-        return outcome
 
 
 class OwnRecorder:
@@ -124,6 +66,8 @@ class OwnRecorder:
         self.last_batches = Last()
         self.constant, self.labels, self.penalty = Constant(), Labels(), Penalty()
         self.named: tuple[Any, list[str]] = (None, [])
+        self.sums: dict[str, Array] = {}  # the gradients of all steps so far, added up
+        self.noted = Noted()
         self.step = 0
         self.read_at = 0  # the step after which the last batches were measured
         self.given: dict[str, Any] = {}  # what layers are given, of the first batch
@@ -196,6 +140,7 @@ class OwnRecorder:
             **self.mixture.told(),
             **({"entering": entering} if entering is not None and self.targets else {}),
         }
+        facts["noted"] = self.noted.rows(flow)
         facts["moving"], facts["targets"] = self.moving.told(), self.targets
         facts["same_batch"] = self.whole is not None and len(self.gradient.known) < 2  # what it reads from outside, too
         if is_plain(facts) and len(flow):
@@ -292,16 +237,50 @@ class OwnRecorder:
         self.recorder.flow.facts["dW_if_scaled"] = scaled[1]
 
     @property
-    def findings(self) -> list[Finding]:
+    def findings(self) -> Findings:
         """What is wrong, the worst first. Remedies have no code where that is for `undertow.train`."""
         return diagnose(self.flow)
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what is wrong, and the table of the gradient flow."""
+        told = f"<p>{escape(repr(self))}</p>"
+        return (
+            told
+            if self.recorder is None
+            else f"<div>{told}{self.findings._repr_html_()}{self.flow._repr_html_()}</div>"
+        )
+
+    def note(self, *, validation_loss: float) -> None:
+        """Tell the loss on rows held out, with the parameters of the last step, so that over-fitting can be found.
+
+        Args:
+            validation_loss: one number, computed as that of a batch is.
+
+        Raises:
+            ArgumentError: ``note: the validation loss has shape (3,), and must be one number. …``
+
+        Source: derived here.
+
+        Example:
+            >>> import numpy as np
+            >>> measured = recorded(lambda w, X, y: np.mean((X @ w - y) ** 2))
+            >>> loss, gradient = measured(np.zeros(2), np.eye(2), np.ones(2))
+            >>> measured.note(validation_loss=1.5)
+        """
+        self.noted.add(self.step, validation_loss)
+
+    def report(self, path: str | Path = "report.html") -> Path:
+        """Write a report as one HTML page, with the walk through the backward pass: `undertow.report.report_run`."""
+        written: Path = import_module("undertow.report").report_run(self, path)
+        return written
 
     def _finish(self, new: dict[str, Any]) -> None:
         """Record the last call, now that it is known what became of the parameters."""
         if self.last is None or self.recorder is None:
             return
         _, _, loss, seen, grads, params = self.last
-        note_direction(self.recorder.flow.facts, grads, params, new)
+        self.noted.watch(self.step, seen)
+        note_direction(self.recorder.flow.facts, grads, params, new, self.sums)
         with np.errstate(all="ignore"):
             told = measure_now(self.recorder.observer(seen, grads, params, new))
         self.recorder.add_steps((told,), {"loss": np.array([loss])}, self.step, 1, np.nan)

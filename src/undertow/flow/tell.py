@@ -91,7 +91,7 @@ def finding_html(finding: Finding) -> str:
         parts.append(f"<table><thead><tr>{names}</tr></thead><tbody>{rows}</tbody></table>")
     for remedy in finding.remedies:
         option = f" <code>{escape(remedy.option)}</code>" if remedy.option else ""
-        code = f"<pre>{escape(remedy.code)}</pre>" if remedy.code else ""
+        code = f'<pre style="white-space:pre-wrap">{escape(remedy.code)}</pre>' if remedy.code else ""
         parts.append(f"<p>{escape(remedy.sentence)}{option}</p>{code}")
     if finding.source:
         parts.append(f"<p>{escape(f'Source: {finding.source}')}</p>")

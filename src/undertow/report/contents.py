@@ -54,6 +54,7 @@ TITLES: Final = {
     "telling-column": "A column that tells the target",
     "over-regularised": "Regularised too much",
     "turned-sign": "Sign turned",
+    "gradient-not-reset": "Gradient not reset",
 }
 NO_PREDICTIONS: Final = (
     "The run keeps no validation examples. Give them to see this: "

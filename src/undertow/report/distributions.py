@@ -51,7 +51,7 @@ def look_data(flow: Flow) -> dict[str, Any] | None:
         "names": names,
         "titles": {name: TITLES[name] for name in names},
         "left_out": len(flow.looks) - len(looks),
-        "looks": [_look(x, names) for x in looks],
+        "looks": [_look(x, names) | ({"epoch": None} if flow.of_loop else {}) for x in looks],
     }
 
 

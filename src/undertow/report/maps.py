@@ -241,8 +241,8 @@ def map_data(flow: Flow) -> dict[str, Any] | None:
         flow: the record.
 
     Returns:
-        Plain data: the layers, first and last step and epoch of each column, and the quantities; None where the
-        record has no layer or no step.
+        Plain data: the layers, first and last step and epoch of each column (None in a loop of one's own), and the
+        quantities; None where the record has no layer or no step.
 
     Source: derived here.
     """
@@ -258,7 +258,7 @@ def map_data(flow: Flow) -> dict[str, Any] | None:
         "layers": [describe_layer(layer) for layer in layers],
         "first": steps[edges[:-1]].tolist(),
         "last": steps[edges[1:] - 1].tolist(),
-        "epoch": np.asarray(flow.epochs)[edges[1:] - 1].tolist(),
+        "epoch": None if flow.of_loop else np.asarray(flow.epochs)[edges[1:] - 1].tolist(),
         "n_steps": len(steps),
         "per_decade": PER_DECADE,
         "per_unit": PER_UNIT,

@@ -73,6 +73,8 @@ class Outcome(NamedTuple):
 class Gradient:
     """The loss and its gradient by the model; made by `make_gradient`."""
 
+    scalars = False  # whether numbers that the loss watches are observed as arrays are
+
     def __init__(self, loss_function: LossFunction, observe: bool = False) -> None:
         self.loss_function, self.observe = loss_function, observe
         self.told: Callable[..., Any] = loss_function  # what messages name
@@ -145,7 +147,7 @@ class Gradient:
             with training(getattr(y, "keys", None), self.observe) as made:
                 loss = self.loss_function(model, X, y)
             found = _places(model, made)
-            replaced, seen = tuple(found), _observable(made)
+            replaced, seen = tuple(found), _observable(made, self.scalars)
             return (loss, *found.values(), *[value for _, value in seen]) if found or seen else loss
 
         forward.draws = (  # type: ignore[attr-defined]
@@ -191,11 +193,16 @@ def flat_after(param: Node, behind: list[Node]) -> list[Node]:
     return flat
 
 
-def _observable(made: TrainingPass) -> list[tuple[str, Any]]:
+def _observable(made: TrainingPass, scalars: bool) -> list[tuple[str, Any]]:
     """What was observed and is an array of floats that the program computes; a layer called twice counts once."""
     found: dict[str, Any] = {}
     for path, value in made.seen or ():
-        if isinstance(value, Tracer) and value.node.op is not INPUT and value.dtype.kind == "f" and value.ndim:
+        if (
+            isinstance(value, Tracer)
+            and value.node.op is not INPUT
+            and value.dtype.kind == "f"
+            and (value.ndim or scalars)
+        ):
             found.setdefault(path, value)
     return list(found.items())
 

@@ -65,12 +65,15 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
     held out that do not show it are few, and rather so by chance.
     Rows held out may also be others than those trained on: where many lie beyond all of these, or outputs go against
     their targets, that is said instead. Where they are scaled otherwise, it is no over-fitting.
+    In a loop of one's own the validation loss is what it tells by `recorded(loss).note(validation_loss=…)`, or a number
+    that its loss watches, without a gradient and with a name such as "validation_loss", "val" or "test".
 
     Source: Prechelt, Early stopping — but when?, 1998, sections 2 and 3; Goodfellow et al. 2016, sections 5.2 and 7.8;
         twice the noise: Cover, Estimation by the nearest neighbor rule, IEEE Transactions on Information Theory 14,
         1968, theorem 1; the error of the rise: derived here, for errors that are normal.
     """
-    rows = [row for row in flow.history if R.is_number(row.get("validation_loss")) and R.is_number(row.get("loss"))]
+    told = flow.facts.get("noted") or flow.history  # of a loop of one's own, which has no epochs
+    rows = [row for row in told if R.is_number(row.get("validation_loss")) and R.is_number(row.get("loss"))]
     if flow.settings.get("early_stopping") is not None or len(rows) < 2 + rule.epochs or scaled_otherwise(flow):
         return
     held = np.array([row["validation_loss"] for row in rows])
@@ -85,8 +88,9 @@ def find_over_fitting(flow: Flow, rule: Rule) -> Iterator[Finding]:
         return
     epoch, step = int(rows[best]["epoch"]), rows[best].get("step")
     why, more, first = _reason(flow, rule)
+    at = f"step {step}" if flow.of_loop else f"epoch {epoch}"
     seen = (
-        f"The validation loss was lowest at epoch {epoch} with {show(held[best])} and is {show(end)} at the end, "
+        f"The validation loss was lowest at {at} with {show(held[best])} and is {show(end)} at the end, "
         f"while the training loss went from {show(train[best])} to {show(train[-1])}"
         if parted
         else f"The training loss is {show(train[-1])} at the end, and the validation loss {show(lasting)}, where a "

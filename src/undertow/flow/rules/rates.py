@@ -20,12 +20,13 @@ def ended_early(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     """The finding of a schedule that has spent nearly all of its rates while the loss was still coming down.
 
     Told is a loss that fell in the last quarter of these rates, beyond the scatter of the steps, and in all that
-    follows by no more than twice as much, though that is longer than all that went before. In a loop of one's own whose
+    follows by no more than twice as much, though that is longer than all that went before; or any that ends high
+    where these were a dozen steps, in which noise hides the fall. In a loop of one's own whose
     update rule is not known, how far steps go by the size of the gradient tells its rates.
 
     Args:
         flow: the record.
-        rule: with the limits ``spent``, ``early``, ``falls`` and ``high``.
+        rule: with the limits ``spent``, ``early``, ``few``, ``falls`` and ``high``.
         course: of the loss.
 
     Returns:
@@ -42,20 +43,28 @@ def ended_early(flow: Flow, rule: Rule, course: Course) -> Finding | None:
     spent = np.cumsum(rates) / rates.sum()
     half, late, last = (int(x) + 1 for x in np.searchsorted(spent, [rule.spent * part for part in (0.5, 0.75, 1.0)]))
     before, then = loss[half:late], loss[late:last]
-    few = min(len(before), len(then)) < 3
-    if few or last > rule.early * len(rates) or not course.end > rule.high * course.reference:
-        return None
-    fall = float(before.mean() - then.mean())
-    error = math.sqrt(before.var() / len(before) + then.var() / len(then))
-    since = float(then.mean()) - course.end
-    if not (fall > max(rule.falls * course.reference, 2 * error) and since < 2 * fall):
+    if last > rule.early * len(rates) or not course.end > rule.high * course.reference:
         return None
     rate, step, n = float(rates.max()), int(flow.steps[last - 1]), int(flow.steps[-1])
+    if known and last <= rule.few:
+        seen = (
+            f"so the weights stand where these few steps have brought them: the loss is {show(course.end)} at the end"
+        )
+    elif min(len(before), len(then)) < 3:
+        return None
+    else:
+        fall = float(before.mean() - then.mean())
+        error = math.sqrt(before.var() / len(before) + then.var() / len(then))
+        since = float(then.mean()) - course.end
+        if not (fall > max(rule.falls * course.reference, 2 * error) and since < 2 * fall):
+            return None
+        seen = (
+            f"where the loss still fell: it came from {show(float(before.mean()))} to {show(float(then.mean()))} with "
+            f"a quarter of these rates, and is {show(course.end)} at the end"
+        )
     return rule.found(
         "warning",
-        f"A schedule spends {rule.spent:.0%} of all its learning rates by step {step} of {n}, where the loss still "
-        f"fell: it came from {show(float(before.mean()))} to {show(float(then.mean()))} with a quarter of these rates, "
-        f"and is {show(course.end)} at the end.",
+        f"A schedule spends {rule.spent:.0%} of all its learning rates by step {step} of {n}, {seen}.",
         [
             ("learning rate, the largest" if known else "step by the gradient, the largest", rate, None),
             ("the same in the middle of all steps", float(np.median(rates)), f"not far below {rate:g}"),

@@ -49,6 +49,46 @@ def find_turned_sign(flow: Flow, rule: Rule) -> Iterator[Finding]:
     yield from _loss(flow, rule)
 
 
+@rule(
+    "gradient-not-reset",
+    share=(0.9, "share of the steps that go along the sum of all gradients so far, and not along the last one"),
+    steps=(10, "fewest steps"),
+    rises=(0.5, "loss at the end by that at the beginning, above which it is an error"),
+)
+def find_sums(flow: Flow, rule: Rule) -> Iterator[Finding]:
+    """Steps go along the sum of all gradients so far: what the gradient is added to is never set back to 0.
+
+    Held against it are the steps of a loop of one's own, to a cosine of −1 but for 1e-6. Momentum forgets: with 0.999
+    the oldest of 100 gradients counts 0.9, which is told apart. A loop that adds up some batches before each step, and
+    begins anew behind it, goes along the sum of these alone. Steps so never settle: on what is quadratic they are
+    those of a spring without friction, and swing for ever.
+
+    Source: derived here; momentum of 1, which is the same, does not converge: Goh, Why momentum really works, Distill
+        2017, the section "The dynamics of momentum".
+    """
+    told = flow.facts.get("directions") or {}
+    n, summed, loss = told.get("steps") or 0, told.get("summed") or 0, course_of(flow).loss
+    if n < rule.steps or summed < rule.share * (n - 1) or len(loss) < 2:
+        return
+    begin, end = float(loss[0]), float(loss[-max(len(loss) // 20, 1) :].mean())
+    yield rule.found(
+        "warning" if end < rule.rises * begin else "error",
+        f"{summed} of {n} steps go along the sum of all gradients since the first step, instead of along the last one: "
+        f"what they are added to is never set back to 0. The loss came from {show(begin)} to {show(end)}.",
+        [
+            ("steps that go along the sum of all gradients", summed, "0"),
+            ("loss at the end", end, None),
+        ],
+        [
+            R.mend_data(
+                "Begin each step with a gradient of 0, or take what the gradient function returns.",
+                "total = np.zeros_like(w)  # before the batches of a step, not before the loop",
+            )
+        ],
+        step=2,
+    )
+
+
 def _steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     """Steps that go up."""
     told = flow.facts.get("directions") or {}

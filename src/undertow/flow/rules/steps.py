@@ -168,6 +168,7 @@ def _made_by_training(flow: Flow) -> bool:
     steps=(10, "fewest steps"),
     spent=(0.9, "share of the sum of all rates by which a schedule counts as spent"),
     early=(1 / 3, "share of the steps in which it is spent that is too early"),
+    few=(12, "steps in which it is spent that are too few for a loss to come down, wherever it stands then"),
     falls=(0.02, "fall of the loss in the last quarter of these, by that of a constant output, that shows it"),
     high=(0.2, "loss at the end by that of a constant output, above which this did harm"),
 )
@@ -177,8 +178,8 @@ def find_small_steps(flow: Flow, rule: Rule) -> Iterator[Finding]:
     The sum over all steps of RMS(update) / RMS(W) bounds how far weights can have come; a gradient must be there. Where
     that is 0, all is frozen, or the rate is. A loss that begins low by luck, but above that of a linear function, is no
     sign that nothing is left to learn. Weights may also have moved first and stood then: a schedule spent nearly all of
-    its rates early, while the loss was still coming down. Of a loop of one's own, parameters that have a gradient and
-    stay as they are while others move are told as well.
+    its rates early, while the loss was still coming down, or in a dozen steps. Of a loop of one's own, parameters that
+    have a gradient and stay as they are while others move are told as well.
 
     Source: Goodfellow et al., Deep Learning, 2016, section 11.4.1; the update ratio: derived here; that rates must add
         up to infinity: Robbins and Monro, A stochastic approximation method, Annals of Mathematical Statistics 22,

@@ -47,7 +47,7 @@
     const { data } = state;
     const looks = data.looks.looks;
     const look = looks[chosen(looks)];
-    const when = look.step === 0 ? "before the first step" : `after step ${show(look.step)}, epoch ${show(look.epoch)}`;
+    const when = look.step === 0 ? "before the first step" : `after step ${show(look.step)}${look.epoch === null ? "" : `, epoch ${show(look.epoch)}`}`;
     document.getElementById("look-name").textContent = when;
     const scale = look.noise_scale === null ? "" : ` Gradient noise scale: ${show(look.noise_scale)} examples.`;
     document.getElementById("look-facts").textContent =

@@ -136,7 +136,7 @@
     const drawn = Plot.plot({
       width, height, marginLeft: left, marginRight: right, marginTop: top, marginBottom: bottom, figure: false,
       x: { domain: [map.first[0], end], label: "step", ticks: xTicks.map((v) => v + 0.5), tickFormat: (v) => show(v - 0.5) },  // below the middle of a step
-      y: { type: "band", domain: d3.range(map.n), padding: 0, label: null, ticks, tickSize: 0, tickFormat: (i) => labels[i] },
+      y: { type: "band", domain: d3.range(map.n), padding: 0, round: false, label: null, ticks, tickSize: 0, tickFormat: (i) => labels[i] },
       marks: [Plot.image([paint(map, item, inner, x)], { src: (d) => d, frameAnchor: "middle", width: inner,
         height: height - top - bottom, preserveAspectRatio: "none", imageRendering: "pixelated" })],
     });
@@ -216,7 +216,7 @@
 
   function place(column) {
     const map = view.grid;
-    return `${map.stepsOf(column)}, epoch ${show(map.epoch[column])}`;
+    return map.stepsOf(column) + (map.epoch ? `, epoch ${show(map.epoch[column])}` : "");
   }
 
   function tell(layer, column) {

@@ -59,7 +59,10 @@
     const word = (d) => `${d.layer.label}\n${map.word(item, d.value)}`;
     const log = item.scale === "log";
     const ys = [...lines.now, ...lines.first, ...lines.theory].map((d) => d.y).filter(Number.isFinite);
-    const ticks = d3.ticks(1, n, Math.min(n, place.clientWidth < 560 ? 6 : 14)).filter(Number.isInteger);
+    // Of a loop of one's own, watched values have no weights, and parameters no delta.
+    const there = lines.now.filter((d, i) => [d, lines.first[i]].some((x) => x && !Number.isNaN(x.value))).map((d) => d.i);
+    const [from, to] = there.length ? d3.extent(there) : [1, n];
+    const ticks = d3.ticks(from, to, Math.min(to - from + 1, place.clientWidth < 560 ? 6 : 14)).filter(Number.isInteger);
     const span = log ? logRange(ys) : [0, 1];
     const dots = n <= 60 ? 3 : 1.8;
     const line = (data, options) => Plot.lineY(data, { x: "i", y: "y", ...options });
@@ -67,7 +70,7 @@
       { x: "i", text: () => text, frameAnchor, fill, fontSize: 12 });
     chart(place, `${item.title} by layer. The numbers are in the table below.`, {
       height: 280, marginLeft: 58, marginRight: 16, marginTop: 12, marginBottom: 36,
-      x: { domain: n > 1 ? [1, n] : [0.5, 1.5], ticks, tickFormat: (v) => show(v), label: "layer, from the input to the output", inset: n > 1 ? 8 : 0 },
+      x: { domain: to > from ? [from, to] : [from - 0.5, to + 0.5], ticks, tickFormat: (v) => show(v), label: "layer, from the input to the output", inset: to > from ? 8 : 0 },
       y: { type: log ? "log" : "linear", domain: span, grid: true, label: null,
         ticks: log ? logTicks(span) : 5, tickFormat: log ? (v) => show(v) : (v) => percent(v) },
       marks: [

@@ -111,8 +111,18 @@
     source.onerror = () => {
       if (live.source !== source) return;
       if (bar.dataset.kind !== "gone") show("gone", "The server does not answer. The page goes on by itself when it does again.");
-      if (source.readyState === EventSource.CLOSED) setTimeout(() => live.source === source && open(), AGAIN);
+      if (source.readyState !== EventSource.CLOSED) return;
+      askWhy();
+      setTimeout(() => live.source === source && open(), AGAIN);
     };
+  }
+
+  // A server that was started again has another token.
+  async function askWhy() {
+    const found = await fetch(".", { method: "HEAD" }).catch(() => null);
+    if (found?.status === 403) {
+      show("gone", "The server was started again and does not know this page. Open the address that undertow watch printed, with its token.");
+    }
   }
 
   function close() {
