@@ -11,7 +11,6 @@ from undertow.compile.pace import Pace
 from undertow.compile.split import split_products
 from undertow.train.step import make_step
 
-
 CLIP = optim.clip_by_global_norm(0.5)
 
 
