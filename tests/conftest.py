@@ -19,12 +19,13 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
 import undertow as ut
 from undertow import api, trace
-from undertow.compile import kept
+from undertow.compile import kept, program, resident
 from undertow.flow.training import TrainingRecorder
 from undertow.graph import Graph, verify
 from undertow.trace import following, stand_ins
@@ -62,6 +63,34 @@ def verify_results(function: Callable[..., Any], graph_of: Callable[[Any], Graph
 verify_results(trace.trace_function, lambda traced: traced.graph)
 verify_results(api.differentiate_graph, lambda result: result[0])
 verify_results(api.simplify, lambda simplified: simplified.graph)
+
+GUARD = 256  # bytes before and behind the memory of compiled programs
+guarded: list[tuple[np.ndarray, int, int]] = []
+
+
+def with_guards(size: int) -> np.ndarray:
+    """What `undertow.compile.program.aligned` returns, between bytes that nobody may write."""
+    whole = np.full(size + 3 * GUARD, 0x5A, np.uint8)
+    start = -whole.ctypes.data % GUARD + GUARD
+    whole[start : start + size] = 0
+    guarded.append((whole, start, size))
+    return whole[start : start + size]
+
+
+for module in (program, resident):
+    module.aligned = with_guards
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_written_beside_the_memory_of_programs():
+    """A kernel that writes behind its memory changes what Python keeps there, and any line may fail later."""
+    yield
+    beside = [
+        size for whole, start, size in guarded if (whole[:start] != 0x5A).any() or (whole[start + size :] != 0x5A).any()
+    ]
+    guarded.clear()
+    assert not beside, f"a compiled program wrote beside its memory, of {beside} bytes"
+
 
 # It registers layers, which a module can do once: tests import it, the search for doctests would do so again.
 collect_ignore = ["own_layers.py"]

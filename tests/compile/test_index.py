@@ -129,3 +129,13 @@ def test_float32_sums_are_those_of_float64_rounded(count, width, threads):
     else:  # of few values, in float32
         np.add.at(given, places, values)
         np.testing.assert_array_equal(found, given)
+
+
+@pytest.mark.parametrize("shape", [(7, 17, 0), (7, 0, 5), (0, 3, 4), (3, 1, 0)])
+def test_nothing_is_copied_of_what_has_no_elements(shape):
+    """Picks along an inner axis copy their source; what was written beside it, the guards of memory would tell."""
+    x = np.zeros(shape, np.float32)
+    for axis, n in enumerate(shape):
+        for picks in (np.zeros(0, int), np.arange(n), np.zeros((2, 0), int)):
+            found = ut.compile(lambda x, axis=axis, picks=picks: np.take(x + 1, picks, axis=axis) * 2)(x)
+            np.testing.assert_array_equal(found, np.take(x + 1, picks, axis=axis) * 2)

@@ -41,7 +41,7 @@ def trained(tmp_path_factory):
     for name, y in targets.items():
         file = folder / f"{name}.csv"
         pl.DataFrame({**columns, name: y}).write_csv(file)
-        train_table(TableSettings(data=str(file), target=name, hidden=[16]), folder / name, progress=False)
+        train_table(TableSettings(data=str(file), target=name, hidden=[16], epochs=30), folder / name, progress=False)
         found[name] = ut.load(folder / name), file
     return found
 

@@ -37,7 +37,7 @@ class Operations(Products):
             else:
                 merged.append((n, s, t))
         near, run = bool(merged) and merged[-1][1:] == (1, 1), 1
-        if near and merged[-1][0] <= moves.RUN:
+        if near and 0 < merged[-1][0] <= moves.RUN:  # of none, the other axes would be copied
             run, near = merged.pop()[0], False
         count = moves.COPY_AXES
         if len(merged) > count:
