@@ -257,6 +257,23 @@ def test_later_rows_hold_marks_in_other_forms(tmp_path):
     np.testing.assert_allclose(predicted.ravel(), wanted, rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_numbers_that_stay_texts_in_pieces_are_told(tmp_path, kind):
+    """With the mark named, the column is no identifier: it is said what makes it one of numbers, and that does."""
+    texts = [f"{x:.3f}" for x in np.random.default_rng(0).normal(size=600)]
+    frame = pl.DataFrame({"x": texts, "z": range(600), "y": [0.5, 1.5, 2.5] * 200})
+    frame = frame.with_columns(x=pl.when(pl.col("z") % 13 == 0).then(pl.lit(".")).otherwise("x"))
+    write = {"parquet": pl.DataFrame.write_parquet, "jsonl": pl.DataFrame.write_ndjson}[kind]
+    write(frame, tmp_path / f"a.{kind}")
+    said = " ".join(stream_table(tmp_path / f"a.{kind}", "y", missing=".").report)
+    assert "all of them are numbers, held as texts. Make the column one of numbers" in said
+    write(frame.with_columns(pl.col("x").cast(pl.Float64, strict=False)), tmp_path / f"b.{kind}")
+    table = stream_table(tmp_path / f"b.{kind}", "y", missing=".")
+    assert "x is missing" in table.encoder.feature_names
+    zeros = frame.with_columns(x=pl.concat_str(pl.lit("0"), pl.int_range(600).cast(pl.String)))
+    assert "held as texts" not in " ".join(encode_table(zeros, "y").report)
+
+
 def test_long_texts_are_offered_as_no_marks():
     odd = OddTexts()
     odd.update(pl.Series(["measured again on the next day by someone else"]))
