@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from exported import load_source
 from undertow import nn
 from undertow.data import TabularEncoder, encode_table, read_table, stream_table
 from undertow.data.columns import ValueColumn
-from undertow.data.missing import mark_given, read_missing
+from undertow.data.missing import OddTexts, mark_given, read_missing
 from undertow.errors import ArgumentError, DataError
 from undertow.export.source import export_source
 from undertow.train.predictions import predict_portions
@@ -201,6 +202,82 @@ def test_numbers_at_the_ends_of_their_types_are_compared_exactly():
         schema={"a": pl.Int64, "b": pl.UInt8, "c": pl.UInt64},
     )
     assert mark_given(frame, (str(2**53), "-999", "255")).rows() == [(None, 1, 2**64 - 1), (2**53 + 1, None, 1)]
+
+
+def test_large_and_single_precision_numbers_are_the_marks_that_were_given():
+    """2⁵³ + 1 keeps its last digit, 2⁶⁴ - 1 is found, and 99.9 in float32 is the mark 99.9."""
+    frame = pl.DataFrame(
+        {"a": [2**53 + 1, 2**53], "b": [2**64 - 1, 2**64 - 2], "c": [99.9, 99.8]},
+        schema={"a": pl.Int64, "b": pl.UInt64, "c": pl.Float32},
+    )
+    marked = mark_given(frame, read_missing([2**53 + 1, 2**64 - 1, 99.9, 10**400]))
+    assert marked.select(pl.all().is_null()).rows() == [(True, True, True), (False, False, False)]
+
+
+def test_a_date_is_found_where_a_column_has_times_of_day():
+    """As pandas holds dates; midnight of that day, not another hour of it."""
+    moments = [datetime(1900, 1, 1), datetime(1900, 1, 1, 5), datetime(2020, 2, 3)]
+    frame = pl.DataFrame({"a": moments, "b": pl.Series(moments).cast(pl.Datetime("ns")), "c": pl.Series(moments)})
+    frame = frame.with_columns(pl.col("c").dt.replace_time_zone("Europe/Oslo"))
+    marked = mark_given(frame, read_missing("1900-01-01"))
+    assert marked.select(pl.all().is_null()).rows() == [(True,) * 3, (False,) * 3, (False,) * 3]
+
+
+def test_later_rows_hold_marks_in_other_forms(tmp_path):
+    """-999.0 as a text in a column of numbers, as a number among texts, a date with a time: exports agree with it."""
+    days = [date(2020, 1, 1 + i % 28) for i in range(60)]
+    frame = pl.DataFrame({"x": range(60), "town": ["Oslo", "Rome", "-999"] * 20, "day": days, "y": [0.5, 1.5] * 30})
+    frame = frame.with_columns(x=pl.when(pl.col("x") % 7 == 0).then(-999).otherwise("x"))
+    gap = pl.when(pl.col("x") % 5 == 0).then(pl.date(1900, 1, 1)).otherwise("day")
+    table = encode_table(frame.with_columns(day=gap), "y", missing=[-999, "1900-01-01"], validation=0.0)
+    run = ut.train(
+        nn.Sequential(nn.Dense(table.encoder.n_features, 1)), table, loss="mean_squared_error", epochs=1,
+        progress=False,
+    )  # fmt: skip
+    module = load_source(export_source(run, tmp_path / "model.py"))
+    nothing = table.encoder.transform(pl.DataFrame({"x": [None], "town": [None], "day": [None]}))
+    later = [
+        {"x": "-999.0", "town": "-999", "day": datetime(1900, 1, 1)},
+        {"x": -999.0, "town": -999.0, "day": "1900-01-01"},
+        {"x": "-9.99e2", "town": -999, "day": date(1900, 1, 1)},
+    ]
+    for row in later:
+        found = table.encoder.transform(pl.DataFrame([row]))
+        np.testing.assert_array_equal(found, nothing)
+        np.testing.assert_allclose(module.encode([row], module.COLUMNS), nothing, rtol=1e-6)
+    known = module.encode([{"x": True, "town": "Oslo", "day": days[3]}], module.COLUMNS)
+    assert known[0, table.encoder.feature_names.index("x is missing")] == 0
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    session = runtime.InferenceSession(Path(run.export(tmp_path / "model.onnx")).read_bytes())
+    day = (date(1900, 1, 1) - date(1970, 1, 1)).days
+    given = {"x": np.array([[-999.0]]), "town": np.array([["-999"]], object), "day": np.array([[float(day)]])}
+    wanted = run.predict(pl.DataFrame({"x": [None], "town": [None], "day": [None]}))
+    predicted = next(x for x in session.run(None, given) if x.dtype == np.float64)
+    np.testing.assert_allclose(predicted.ravel(), wanted, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "jsonl"])
+def test_numbers_that_stay_texts_in_pieces_are_told(tmp_path, kind):
+    """With the mark named, the column is no identifier: it is said what makes it one of numbers, and that does."""
+    texts = [f"{x:.3f}" for x in np.random.default_rng(0).normal(size=600)]
+    frame = pl.DataFrame({"x": texts, "z": range(600), "y": [0.5, 1.5, 2.5] * 200})
+    frame = frame.with_columns(x=pl.when(pl.col("z") % 13 == 0).then(pl.lit(".")).otherwise("x"))
+    write = {"parquet": pl.DataFrame.write_parquet, "jsonl": pl.DataFrame.write_ndjson}[kind]
+    write(frame, tmp_path / f"a.{kind}")
+    said = " ".join(stream_table(tmp_path / f"a.{kind}", "y", missing=".").report)
+    assert "all of them are numbers, held as texts. Make the column one of numbers" in said
+    write(frame.with_columns(pl.col("x").cast(pl.Float64, strict=False)), tmp_path / f"b.{kind}")
+    table = stream_table(tmp_path / f"b.{kind}", "y", missing=".")
+    assert "x is missing" in table.encoder.feature_names
+    zeros = frame.with_columns(x=pl.concat_str(pl.lit("0"), pl.int_range(600).cast(pl.String)))
+    assert "held as texts" not in " ".join(encode_table(zeros, "y").report)
+
+
+def test_long_texts_are_offered_as_no_marks():
+    odd = OddTexts()
+    odd.update(pl.Series(["measured again on the next day by someone else"]))
+    assert odd.offer() == ""
 
 
 def test_a_few_texts_among_numbers_are_told_with_the_remedy(tmp_path):

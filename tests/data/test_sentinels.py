@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from undertow.data import encode_table, read_table
+from undertow.data.missing import mark_given
 from undertow.data.sentinels import tell_sentinel
 
 RNG = np.random.default_rng(0)
@@ -52,3 +53,13 @@ def test_the_report_of_a_table_has_it(tmp_path):
     table = encode_table(read_table(tmp_path / "t.csv"), "y", validation=0.0)
     assert sum("-999 stands in 10 rows" in line for line in table.report) == 1
     assert not table.encoder.columns[0].flag
+
+
+@pytest.mark.parametrize("value", [-9999999, 8888888])
+def test_the_remedy_names_the_number_with_all_its_digits(value):
+    """So that it is found: the mark of the sentence leaves nothing to be told."""
+    numbers = np.where(np.arange(200) % 20 == 3, value, SIZES)
+    (said,) = tell_sentinel("size", numbers)
+    mark = said.rpartition("--missing=")[2].removesuffix(").")
+    frame = mark_given(pl.DataFrame({"size": numbers}), [mark])
+    assert frame["size"].null_count() == 10

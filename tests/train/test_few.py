@@ -90,6 +90,8 @@ def test_a_training_that_ends_before_its_first_update_is_refused(settings):
     told = {"validation": None, "batch_size": 5, **settings}
     with pytest.raises(ArgumentError, match=r"accumulate is \d, but there are \d batches in all, so nothing would be"):
         fit_numbers(X, **told)
+    with pytest.raises(ArgumentError, match="accumulate is 2, but there is one batch in all, so"):
+        fit_numbers(X, **{**told, "accumulate": 2, "epochs": None, "steps": 1})
     before = nn.initialize(nn.Dense(2, 1), 0)
     found = fit_numbers(X, **{**told, "accumulate": 2, "epochs": 1, "steps": None}).model
     assert not np.array_equal(found.W, before.W)

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from undertow.data.column_notes import EncodingNotes, check_columns, join_errors
 from undertow.data.column_statistics import LeakCheck
-from undertow.data.columns import CategoryColumn, CodeFeature, Column, ScalingOption, list_kinds
+from undertow.data.columns import CategoryColumn, CodeFeature, Column, ScalingOption, ValueColumn, list_kinds
 from undertow.data.decimals import Decimal
 from undertow.data.encoder_record import read_encoder
 from undertow.data.fitting import ColumnFit, EncoderOptions, share_scale
@@ -259,7 +259,8 @@ class TabularEncoder:
         """
         check_frame(frame)
         check_columns(frame, [column.name for column in self.columns], origin)
-        frame = mark_given(frame, self.missing)
+        numbers = [x.name for x in self.columns if isinstance(x, ValueColumn) and x.kind == "number"]
+        frame = mark_given(frame, self.missing, numbers)
         found = EncodingNotes() if notes is None else notes
         known = {self.target.name, *self.dropped, *(column.name for column in self.columns)}
         found.add_extra([name for name in frame.columns if name not in known])

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from undertow.data.late import pl
-from undertow.data.parse import infer_type, parse_numbers
+from undertow.data.parse import infer_type, parse_dates, parse_numbers
 from undertow.data.wording import list_names
 from undertow.errors import ArgumentError
 
 _FEW = 3  # different texts among numbers that may be marks
+_LONGEST = 20  # characters of one
 
 Missing = str | float | Sequence[str | float]
 
@@ -46,19 +47,21 @@ def read_missing(given: Missing) -> tuple[str, ...]:
         if isinstance(mark, str):
             found.append(mark.strip())
         else:
-            found.append(str(int(mark)) if float(mark).is_integer() else str(mark))
+            whole = isinstance(mark, int | np.integer) or float(mark).is_integer()
+            found.append(str(int(mark)) if whole else str(mark))
     return tuple(dict.fromkeys(mark for mark in found if mark))  # the empty text is one always
 
 
-def mark_given(frame: pl.DataFrame, marks: Collection[str]) -> pl.DataFrame:
-    """A table with null where one of the marks stands: the same text, or the same number.
+def mark_given(frame: pl.DataFrame, marks: Collection[str], numbers: Collection[str] = ()) -> pl.DataFrame:
+    """A table with null where one of the marks stands: the same text, the same number, or the same moment.
 
     Args:
         frame: the table.
         marks: from `read_missing`.
+        numbers: columns whose texts, where they are texts, are read as numbers.
 
     Returns:
-        The table; columns keep their types. ``-999`` is found as -999.0 too.
+        The table; columns keep their types. ``-999`` is found as -999.0 too, ``1900-01-01`` as midnight of that day.
 
     Source: derived here.
 
@@ -69,23 +72,54 @@ def mark_given(frame: pl.DataFrame, marks: Collection[str]) -> pl.DataFrame:
     """
     if not marks:
         return frame
-    numbers = parse_numbers(pl.Series(list(marks), dtype=pl.String)).drop_nulls().drop_nans().to_list()
-    whole = [int(x) for x in numbers if np.isfinite(x) and float(x).is_integer() and abs(x) < 2**63]
     found = []
     for name, dtype in frame.schema.items():
-        column = pl.col(name)
-        if dtype in (pl.String, pl.Categorical, pl.Enum):
-            is_mark = column.cast(pl.String).str.strip_chars().is_in(list(marks))
-        elif dtype.is_integer():
-            is_mark = column.cast(pl.Int64, strict=False).is_in(whole)
-        elif dtype.is_numeric():
-            is_mark = column.cast(pl.Float64).is_in(numbers)
-        elif dtype == pl.Date or isinstance(dtype, pl.Datetime):
-            is_mark = column.cast(pl.String).is_in(list(marks))
-        else:
-            continue
-        found.append(pl.when(is_mark).then(None).otherwise(column).alias(name))
+        is_mark = _find_marks(pl.col(name), dtype, marks, name in numbers)
+        if is_mark is not None:
+            found.append(pl.when(is_mark).then(None).otherwise(pl.col(name)).alias(name))
     return frame.with_columns(found)
+
+
+def _find_marks(column: pl.Expr, dtype: pl.DataType, marks: Collection[str], read: bool) -> pl.Expr | None:
+    """Where a column of a type holds one of the marks; None where it cannot."""
+    numbers = read_numbers(marks)
+    if dtype in (pl.String, pl.Categorical, pl.Enum):
+        texts = column.cast(pl.String).str.strip_chars()
+        same = texts.is_in(list(marks))
+        return same | texts.cast(pl.Float64, strict=False).is_in(numbers.to_list()) if read else same
+    if dtype.is_integer():
+        wide = pl.UInt64 if dtype == pl.UInt64 else pl.Int64
+        least, end = (0, 2**64) if dtype == pl.UInt64 else (-(2**63), 2**63)
+        whole = [x for x in map(_read_whole, marks) if x is not None and least <= x < end]
+        return column.cast(wide).is_in(pl.Series(whole, dtype=wide).implode())
+    if dtype.is_float():  # a number of float32 is the same as the mark where that, rounded, is
+        return column.is_in(numbers.cast(dtype).implode())
+    if dtype.is_numeric():
+        return column.cast(pl.Float64).is_in(numbers.implode())
+    if dtype == pl.Date or isinstance(dtype, pl.Datetime):
+        wall = column.dt.replace_time_zone(None) if isinstance(dtype, pl.Datetime) else column
+        return wall.cast(pl.Datetime("us")).is_in(read_moments(marks).implode())
+    return None
+
+
+def read_numbers(marks: Collection[str]) -> pl.Series:
+    """The marks that are numbers, Float64."""
+    return parse_numbers(pl.Series(list(marks), dtype=pl.String)).drop_nulls().drop_nans()
+
+
+def read_moments(marks: Collection[str]) -> pl.Series:
+    """The marks that are dates, or dates with a time of day, in ISO 8601 order: Datetime in microseconds."""
+    found = [parse_dates(pl.Series([mark])).cast(pl.Datetime("us")) for mark in marks]
+    return pl.concat([pl.Series(dtype=pl.Datetime("us")), *found]).drop_nulls()
+
+
+def _read_whole(mark: str) -> int | None:
+    """A mark as a whole number, all digits of it; None where it is none."""
+    try:
+        return int(mark)
+    except ValueError:
+        number = parse_numbers(pl.Series([mark]))[0]
+        return int(number) if number is not None and float(number).is_integer() else None
 
 
 def mark_and_type(frame: pl.DataFrame, marks: Collection[str], as_text: Collection[str]) -> pl.DataFrame:
@@ -140,8 +174,8 @@ class OddTexts:
             self.seen.update(dict.fromkeys(found.head(_FEW + 1).to_list()))
 
     def offer(self) -> str:
-        """Say how they are named as marks; "" where they are none, or too many."""
-        if not 0 < len(self.seen) <= _FEW:
+        """Say how they are named as marks; "" where they are none, too many, or too long for marks."""
+        if not 0 < len(self.seen) <= _FEW or max(map(len, self.seen)) > _LONGEST:
             return ""
         they, options = "they stand for missing values", " ".join(f"--missing {shlex.quote(x)}" for x in self.seen)
         if len(self.seen) == 1:

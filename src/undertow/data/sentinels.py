@@ -46,7 +46,7 @@ def tell_sentinel(name: str, numbers: NDArray[np.float64], whole: bool = True) -
         if max(least - value, value - largest) > largest - least > 0:
             rows = count(n, "row") if whole else f"about {n / numbers.size:.1%} of the rows"
             return [
-                f"{name!r}: {value:g} stands in {rows}, far from all other values, {least:g} to "
-                f"{largest:g}. If it says that the value is missing: missing=[{value:g}] (--missing={value:g})."
+                f"{name!r}: {value:.0f} stands in {rows}, far from all other values, {least:g} to "
+                f"{largest:g}. If it says that the value is missing: missing=[{value:.0f}] (--missing={value:.0f})."
             ]
     return []

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from undertow.data import ClassTarget, TabularEncoder
-from undertow.data.columns import CategoryColumn, Column, ValueColumn
+from undertow.data.columns import CategoryColumn, Column, Kind, ValueColumn
 from undertow.data.late import pl
-from undertow.data.parse import parse_numbers
+from undertow.data.missing import read_moments, read_numbers
 from undertow.export.onnx_builder import ML_DOMAIN, Builder
 from undertow.export.onnx_dates import write_parts
 
@@ -77,7 +77,7 @@ def _write_interpolation(b: Builder, values: str, column: ValueColumn) -> str:
 def _write_number(b: Builder, column: ValueColumn, marks: Sequence[str]) -> list[str]:
     """(value − mean) / scale in float64, the median where it is missing; parts of dates; and whether it is missing."""
     missing = b.add("IsNaN", column.name, dtype=bool)
-    for mark in parse_numbers(pl.Series(marks, dtype=pl.String)).drop_nulls() if column.kind == "number" else ():
+    for mark in _read_marks(marks, column.kind):
         missing = b.add(
             "Or", missing, b.add("Equal", column.name, b.constant(mark, np.float64), dtype=bool), dtype=bool
         )
@@ -96,6 +96,13 @@ def _write_number(b: Builder, column: ValueColumn, marks: Sequence[str]) -> list
     if column.parts:
         parts += write_parts(b, filled, column.parts, column.year)
     return [*parts, b.cast(missing, np.float32)] if column.flag else parts
+
+
+def _read_marks(marks: Sequence[str], kind: Kind) -> list[float]:
+    """The marks that are values of a kind, as its column holds them: numbers, or days since 1970-01-01."""
+    if kind == "date":
+        return (read_moments(marks).cast(pl.Int64) / 86_400e6).to_list()
+    return read_numbers(marks).to_list() if kind == "number" else []
 
 
 def _write_categories(b: Builder, column: CategoryColumn, marks: Sequence[str]) -> list[str]:

@@ -109,7 +109,7 @@ def encode_category(values: Sequence[Any], column: dict[str, Any]) -> list[Any]:
     categories = list(column["categories"])
     empty = "" if "" in categories else None  # an empty text is missing, unless it is a category
     found = [write_text(value) or empty if value == "" else write_text(value) for value in values]
-    found = [None if text is not None and text.strip() in column.get("missing", ()) else text for text in found]
+    found = [None if is_marked(value, column) else text for value, text in zip(values, found, strict=True)]
     missing = np.array([text is None for text in found], dtype=bool)
     place, n = {text: i for i, text in enumerate(categories)}, len(categories)
     places = np.array([-1 if text is None else place.get(text, n) for text in found], dtype=np.int64)
@@ -167,14 +167,19 @@ def read_value(value: Any, column: dict[str, Any], row: int) -> float:
 
 
 def is_marked(value: Any, column: dict[str, Any]) -> bool:
-    """Whether a value stands for a missing one: the same text as a mark of the column, or the same number."""
-    for mark in column.get("missing", ()):
+    """Whether a value stands for a missing one: the same text as a mark of the column, number or moment."""
+    marks, text = column.get("missing", ()), isinstance(value, str)
+    if isinstance(value, bool | np.bool_) or str(value).strip() in marks:
+        return not isinstance(value, bool | np.bool_)
+    if text and column["kind"] != "number":
+        return False
+    read = read_days if isinstance(value, date) else float
+    for mark in marks:
         try:
-            same = column["kind"] == "number" and float(value) == float(mark)
+            if read(value) == read(mark):
+                return True
         except (TypeError, ValueError):
-            same = False
-        if same or str(value).strip() == mark:
-            return True
+            continue
     return False
 
 

@@ -128,8 +128,9 @@ class Plan:
         """ArgumentError where a training ends before its first update."""
         n_batches = self.count_batches(n_examples)
         if n_batches is not None and n_batches < self.accumulate:
+            is_are = "is one batch" if n_batches == 1 else f"are {n_batches} batches"
             raise ArgumentError(
-                f"accumulate is {self.accumulate}, but there are {n_batches} batches in all, so nothing would be "
+                f"accumulate is {self.accumulate}, but there {is_are} in all, so nothing would be "
                 "learned. Let fewer batches make an update, or train for more epochs."
             )
 

@@ -19,7 +19,7 @@ _KINDS: Final[dict[str, tuple[tuple[type, ...], str]]] = {
     "float": ((int, float), "a number"),
     "bool": ((bool,), "true or false"),
     "list[int]": ((list,), "a list of whole numbers such as [128, 64]"),
-    "list[str]": ((list,), 'a list of texts such as ["accuracy"]'),
+    "list[str]": ((list,), 'a list of texts in quotes: ["one", "two"]'),
 }
 _LEAST: Final = {"epochs": 1, "steps": 1, "warmup": 0}  # of which others are computed before training checks them
 
