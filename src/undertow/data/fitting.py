@@ -329,8 +329,7 @@ class ColumnFit:
             else:
                 said += among.say()
                 texts = found.counts["text"].head(SAMPLE).to_list()
-                numbers = "" if self.stays_text else self.among.tell_all()
-                like = numbers or tell_likeness(texts) or tell_sentences(texts)
+                like = tell_likeness(texts) or tell_sentences(texts)
             return None, [*said, reason + _offer_to_keep(found, options, identifies) + like]
         said += among.say()
         kept, rare = _keep_frequent(found.counts, options)

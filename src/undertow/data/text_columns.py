@@ -194,12 +194,6 @@ class NumbersAmongTexts:
         """Whether the numbers are names."""
         return self.mostly and self.digits and self.any_order and (self.letters_first or self.zero_first)
 
-    def tell_all(self) -> str:
-        """Say that all are numbers held as texts; "" where one is none, or begins with a zero as codes do."""
-        if not 0 < self.n == self.n_numbers or self.zero_first:
-            return ""
-        return " But all of them are numbers, held as texts. Make the column one of numbers to use it so."
-
     def count_others(self) -> str:
         """How many texts are no numbers, and the first of them."""
         return f"{self.n - self.n_numbers} of {self.n} values are no numbers, first {self.odd}"
