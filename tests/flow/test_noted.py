@@ -57,9 +57,17 @@ def test_what_holds_on_other_rows_is_well(watched):
     assert not [x for x in fit(Y, watched=watched, n=900).findings if x.kind == "over-fitting"]
 
 
-def test_a_number_by_another_name_is_no_validation_loss():
-    assert fit(BY_CHANCE, 20, watched="interval").flow.facts["noted"] == []
-    assert fit(BY_CHANCE, 20, watched="latest").flow.facts["noted"] == []
+@pytest.mark.parametrize("name", ["interval", "latest", "val_accuracy", "test_r2", "validation_score", "std_dev"])
+def test_a_number_by_another_name_is_no_validation_loss(name):
+    """A skill is to rise, where a loss that rises is trouble."""
+    assert fit(BY_CHANCE, 20, watched=name).flow.facts["noted"] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["val", "dev", "held_out", "heldout_loss", "loss_test", "Val_MSE", "valid_cross_entropy"]
+)
+def test_names_of_validation_losses(name):
+    assert len(fit(BY_CHANCE, 20, watched=name).flow.facts["noted"]) > 0
 
 
 def test_a_course_is_cut_into_rows_of_means():

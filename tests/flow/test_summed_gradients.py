@@ -73,6 +73,13 @@ def test_a_single_direction_tells_nothing():
     assert "gradient-not-reset" not in kinds(measured.findings)
 
 
+@pytest.mark.parametrize("memory", [0.0, 0.9])
+@pytest.mark.parametrize("rate", [1e-7, 3e-8])
+def test_steps_as_small_as_the_last_digit_of_the_weights_tell_nothing(memory, rate):
+    """Their direction is one of rounding, which goes along anything."""
+    assert "gradient-not-reset" not in kinds(fit(rate, memory=memory, dtype=np.float32))
+
+
 def test_steps_are_held_against_the_sum_of_all_gradients():
     facts, sums, w = {}, {}, np.zeros(2)
     for g, step in (([1.0, 0.0], [-1.0, 0.0]), ([0.0, 1.0], [-1.0, -1.0]), ([0.0, 1.0], [0.0, -1.0])):

@@ -46,3 +46,11 @@ def test_the_density_of_t_with_many_degrees_of_freedom_is_the_normal_one() -> No
     for df in (1e10, 1e12, 1e15):
         found = ut.grad(lambda t, df=df: np.sum(special.stdtr(df, t)))(t)
         np.testing.assert_allclose(found, normal, rtol=2000 / df + 1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+@pytest.mark.parametrize("kept", [(0,), (3, 0), (0, 2)])
+def test_many_rows_of_nothing_add_up_to_nothing(dtype: type, kept: tuple[int, ...]) -> None:
+    """Where a layer has no units, its bias has a gradient of that shape."""
+    found = ut.grad(lambda b, x: np.sum(x + b))(np.zeros(kept, dtype), np.zeros((200, *kept), dtype))
+    assert found.shape == kept and found.dtype == dtype

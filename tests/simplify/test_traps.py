@@ -185,3 +185,10 @@ def test_a_factor_of_several_terms_is_written_once():
     for found in (bp(x, y, w)[1], ut.value_and_grad(f, wrt=(0, 1, 2), compile=True)(x, y, w)[1]):
         for mine, theirs in zip(found, wanted, strict=True):
             np.testing.assert_allclose(mine, theirs, rtol=1e-12, atol=1e-13)
+
+
+def test_a_coefficient_of_half_precision_is_one_number() -> None:
+    """Written as 819 c / 4096, twice the nearest to 0.1 overflows where c is 91."""
+    c = np.array([1, 20, 91, -91], np.float16)
+    found = ut.grad(lambda c: np.sum(c * c) * np.float16(0.1), compile=True)(c)
+    np.testing.assert_allclose(found, 0.2 * c.astype(np.float64), rtol=2e-3)

@@ -14,9 +14,7 @@ from undertow.flow.record import Flow
 Array = NDArray[Any]
 TOLD: Final = 1e-7  # size of a step by that of the weights, from which on float64 has eight digits of it
 PLAIN: Final = -0.9999  # cosine of step and gradient, below which the step is the gradient times a rate
-SUMMED: Final = (
-    1e-6  # how far the cosine of step and summed gradients is from −1, up to which the sum is what it goes by
-)
+SUMMED: Final = 1e-6  # how far the cosine of a step and the summed gradients is from −1 where it goes by the sum
 ROUNDED: Final = 1e3  # size of a step by the last digit of the weights, below which its direction is one of rounding
 MOSTLY: Final = 0.99  # share of the steps that are so
 UP: Final = 0.9  # share of the steps that go up the gradient, from which on all are meant to
@@ -67,7 +65,8 @@ def note_direction(
         told["steps"] += 1
         told["up"] += int(cosine > 0)
         told["plain"] += int(cosine < PLAIN or moved < rounded)
-        told["summed"] += int(cosine > PLAIN and 1 + summed < SUMMED + lost / moved)
+        along_sum = cosine > PLAIN and moved >= rounded and 1 + summed < SUMMED + lost / moved
+        told["summed"] += int(along_sum)
         told["cosine"] += (cosine - told["cosine"]) / told["steps"]
 
 

@@ -11,7 +11,11 @@ import numpy as np
 from undertow.errors import ArgumentError
 from undertow.flow.record import Flow
 
-HELD: Final = re.compile(r"(?:^|_)(?:val|valid|validation|held|heldout|test|dev)(?:_|$)", re.IGNORECASE)
+HELD: Final = re.compile(
+    r"""(?:val|valid|validation|held_?out|held|test|dev)_?(?:loss|nll|mse|cost|error|cross_?entropy)?
+        |(?:loss|nll|mse|cost|error|cross_?entropy)_?(?:val|valid|validation|held_?out|held|test|dev)""",
+    re.IGNORECASE | re.VERBOSE,
+)  # the whole name: "val_accuracy" is to rise, and "std_dev" is of no rows
 ROWS: Final = 50  # into which a longer course is cut, so that a row is a mean over steps
 
 
@@ -42,7 +46,7 @@ class Noted:
     def watch(self, step: int, seen: dict[str, list[Any]]) -> None:
         """Keep the number among what a loss watches that is named as one of rows held out and has no gradient."""
         for name, (value, by) in seen.items():
-            if HELD.search(name) and not np.ndim(value) and (by is None or not np.any(by)):
+            if HELD.fullmatch(name) and not np.ndim(value) and (by is None or not np.any(by)):
                 self.add(step, value)
                 return
 

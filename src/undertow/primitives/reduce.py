@@ -60,10 +60,10 @@ def _sum(x: Any, axis: Axes, keepdims: Any = False) -> Any:
     if not rows or not isinstance(x, np.ndarray) or x.dtype not in (np.float32, np.float16):
         return np.sum(x, axis=axis, keepdims=keepdims)
     kept = x.shape[len(axis) :]
-    total = x.reshape(math.prod(x.shape[: len(axis)]), *kept)  # −1 would not do where kept holds a 0
+    total = x.reshape(math.prod(x.shape[: len(axis)]), *kept)  # −1 would not do where kept holds a 0, here and below
     while len(total) > _FEW:
         whole = len(total) // _BLOCK * _BLOCK
-        blocks = np.sum(total[:whole].reshape(-1, _BLOCK, *kept), axis=1)
+        blocks = np.sum(total[:whole].reshape(whole // _BLOCK, _BLOCK, *kept), axis=1)
         total = blocks if whole == len(total) else np.concatenate([blocks, total[whole:]])
     total = np.sum(total, axis=0)
     return total.reshape((1,) * len(axis) + kept) if keepdims else total

@@ -316,7 +316,8 @@ def _product(s: Simplifier, c: Exact, monomial: Monomial, first: Any = None) -> 
     below: list[Any] = [s(x) for x, e in monomial for _ in range(-e)]
     if first is not None and not (isinstance(first, float) and first == 1):
         above.insert(0, first)
-    over, under = (c.numerator, c.denominator) if c.denominator < 2**20 else (float(c), 1)
+    exact = c.numerator > 1 and c.denominator & (c.denominator - 1) == 0  # as 819 / 4096, which float16 has for 0.2
+    over, under = (float(c), 1) if (exact and c.denominator >= 2**6) or c.denominator >= 2**20 else c.as_integer_ratio()
     if over != 1 or not above:
         above.insert(0, float(over))
     if under != 1:

@@ -13,7 +13,8 @@ import numpy as np
 from undertow import primitives as P
 from undertow.graph import Node
 from undertow.primitives.index import Slice
-from undertow.simplify.engine import Simplifier, alike, constant_along, is_op, number, rule
+from undertow.simplify.engine import Simplifier, alike, is_op, number, rule
+from undertow.simplify.shifts import cancels
 
 
 def _sum_of(node: Node, shape: Any) -> tuple[Node, tuple[int, ...]] | None:
@@ -55,7 +56,8 @@ def _reciprocal_product(s: Simplifier, a: Node, b: Node) -> Any:
 def _softmax_shift(s: Simplifier, x: Node, axis: int) -> Any:
     if x.op not in (P.subtract, P.add) or x.inputs[0].spec.shape != x.spec.shape or not alike(*x.inputs):
         return None
-    return s.applying(s(x.inputs[0]), axis=axis) if constant_along(x.inputs[1], x.spec.shape, (axis,)) else None
+    z, c = x.inputs
+    return s.applying(s(z), axis=axis) if cancels(c, z, x.spec.shape, (axis,)) else None
 
 
 @rule("log of a softmax", "log softmax(z) = z − log Σ exp(z)", "extends", P.log)
@@ -91,7 +93,7 @@ def _logsumexp_shift(s: Simplifier, a: Node, b: Node) -> Any:
             continue
         z, shift = x.inputs[0].inputs
         shape = x.inputs[0].spec.shape
-        if not alike(z, c, shift) or z.spec.shape != shape or not constant_along(shift, shape, x.params["axis"]):
+        if not alike(z, c, shift) or z.spec.shape != shape or not cancels(shift, z, shape, x.params["axis"]):
             continue
         same = c is shift and (x.params["keepdims"] or not shift.spec.ndim)
         if same or (len(shift.spec.shape) == len(shape) and _is_reduced(c, shift, **x.params)):

@@ -10,6 +10,7 @@ from undertow import primitives as P
 from undertow.graph import CONSTANT, Dim, Node
 from undertow.primitives.index import Pick, Slice
 from undertow.simplify.engine import Simplifier, alike, constant_along, rule
+from undertow.simplify.shifts import cancels
 
 
 @rule("factor out of a sum", "Σ c x = c Σ x for c constant along the sum", "rounding", P.sum_)
@@ -107,7 +108,7 @@ def _shifted_scores(s: Simplifier, a: Node, b: Node) -> Any:
     if x.op is not P.subtract or x.spec.ndim != 2 or not _counts_rows(picks[0], x.spec.shape[0]):
         return None
     z, c = x.inputs
-    if z.spec.shape != x.spec.shape or not alike(z, c) or not constant_along(c, x.spec.shape, (1,)):
+    if z.spec.shape != x.spec.shape or not alike(z, c) or not cancels(c, z, x.spec.shape, (1,)):
         return None
     if picked.spec.shape != total.spec.shape:
         return None
