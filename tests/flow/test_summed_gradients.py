@@ -28,7 +28,7 @@ def fit(rate=0.02, steps=60, memory=1.0, every=1, dtype=np.float64, batch=32, de
             params = [(p - dtype(rate * decay**step) * b).astype(dtype) for p, b in zip(params, buffer, strict=True)]
             buffer = [0.0] * 3 if every > 1 else buffer
     measured(params, X[rows].astype(dtype), Y[rows].astype(dtype))
-    return measured.findings
+    return measured
 
 
 def kinds(findings):
@@ -39,13 +39,13 @@ def kinds(findings):
 @pytest.mark.parametrize("rate", [0.002, 0.02, 0.3])
 def test_a_sum_that_is_never_set_back_is_told(rate, dtype):
     """Whether the loss comes down with it, swings, or diverges, which is then a line of its evidence."""
-    found = fit(rate, dtype=dtype)
+    found = fit(rate, dtype=dtype).findings
     assert kinds(found)[:1] == ["gradient-not-reset"] and "never set back to 0" in found[0].cause
     assert not {"step-too-large", "oscillation"} & set(kinds(found))
 
 
 def test_it_is_told_where_the_rate_falls():
-    assert kinds(fit(0.05, decay=0.98))[:1] == ["gradient-not-reset"]
+    assert kinds(fit(0.05, decay=0.98).findings)[:1] == ["gradient-not-reset"]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_it_is_told_where_the_rate_falls():
     ids=["plain", "momentum", "0.99", "0.999", "sums of four batches", "whole data"],
 )
 def test_what_forgets_or_begins_anew_is_none(settings):
-    assert "gradient-not-reset" not in kinds(fit(**settings))
+    assert "gradient-not-reset" not in kinds(fit(**settings).findings)
 
 
 def test_a_single_direction_tells_nothing():
@@ -77,7 +77,7 @@ def test_a_single_direction_tells_nothing():
 @pytest.mark.parametrize("rate", [1e-7, 3e-8])
 def test_steps_as_small_as_the_last_digit_of_the_weights_tell_nothing(memory, rate):
     """Their direction is one of rounding, which goes along anything."""
-    assert "gradient-not-reset" not in kinds(fit(rate, memory=memory, dtype=np.float32))
+    assert "gradient-not-reset" not in kinds(fit(rate, memory=memory, dtype=np.float32).findings)
 
 
 def test_steps_are_held_against_the_sum_of_all_gradients():
@@ -86,3 +86,10 @@ def test_steps_are_held_against_the_sum_of_all_gradients():
         note_direction(facts, {"w": np.array(g)}, {"w": w}, {"w": w + step}, sums)
         w = w + step
     assert facts["directions"]["summed"] == 1 and sums["w"].tolist() == [1.0, 2.0]
+
+
+@pytest.mark.parametrize("settings", [{"memory": 0.0, "rate": 0.2}, {"memory": 0.9}, {"every": 4, "rate": 0.05}])
+def test_the_sum_is_let_go_where_steps_go_elsewhere(settings):
+    """It takes memory and time at each step."""
+    assert fit(**settings).sums is None
+    assert fit().sums is not None

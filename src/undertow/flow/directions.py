@@ -18,6 +18,7 @@ SUMMED: Final = 1e-6  # how far the cosine of a step and the summed gradients is
 ROUNDED: Final = 1e3  # size of a step by the last digit of the weights, below which its direction is one of rounding
 MOSTLY: Final = 0.99  # share of the steps that are so
 UP: Final = 0.9  # share of the steps that go up the gradient, from which on all are meant to
+FEW: Final = 12  # steps elsewhere, after which none is expected to go along the sum
 WINDOW: Final = 5  # steps of which the middle one counts
 
 
@@ -60,14 +61,34 @@ def note_direction(
         cosine = inner / math.sqrt(moved * size) if 0 < moved * size < math.inf else math.nan
         summed = along / math.sqrt(moved * total) if 0 < moved * total < math.inf else math.nan
     if math.isfinite(cosine):
-        start = {"steps": 0, "up": 0, "plain": 0, "cosine": 0.0, "summed": 0}
+        start = {"steps": 0, "up": 0, "plain": 0, "cosine": 0.0, "summed": 0, "apart": 0}
         told = facts.setdefault("directions", start)
         told["steps"] += 1
         told["up"] += int(cosine > 0)
         told["plain"] += int(cosine < PLAIN or moved < rounded)
-        along_sum = cosine > PLAIN and moved >= rounded and 1 + summed < SUMMED + lost / moved
-        told["summed"] += int(along_sum)
+        near = SUMMED + lost / moved
+        told["summed"] += int(cosine > PLAIN and moved >= rounded and 1 + summed < near)
+        told["apart"] += int(1 + summed > 100 * near)
         told["cosine"] += (cosine - told["cosine"]) / told["steps"]
+
+
+def goes_by_sums(facts: dict[str, Any]) -> bool:
+    """Tell whether steps may go along the sum of all gradients, which takes memory and time to hold.
+
+    Args:
+        facts: of the record.
+
+    Returns:
+        False from the dozenth step on that clearly goes elsewhere, unless most do not.
+
+    Source: derived here.
+
+    Example:
+        >>> goes_by_sums({}), goes_by_sums({"directions": {"summed": 0, "apart": 12}})
+        (True, False)
+    """
+    told = facts.get("directions")
+    return not told or told["apart"] < max(FEW, told["summed"])
 
 
 def eps_of(x: Any) -> float:

@@ -22,7 +22,7 @@ from undertow.flow.beyond import find_beyond
 from undertow.flow.company import find_mixing_program
 from undertow.flow.dealt import Last, deal_anew, go_against, highest
 from undertow.flow.diagnose import diagnose
-from undertow.flow.directions import climbs, is_plain, note_direction, rates_of
+from undertow.flow.directions import climbs, goes_by_sums, is_plain, note_direction, rates_of
 from undertow.flow.ends import squashed_twice
 from undertow.flow.findings import Findings
 from undertow.flow.given import Constant, Labels, ask_rare, target_of
@@ -66,7 +66,7 @@ class OwnRecorder:
         self.last_batches = Last()
         self.constant, self.labels, self.penalty = Constant(), Labels(), Penalty()
         self.named: tuple[Any, list[str]] = (None, [])
-        self.sums: dict[str, Array] = {}  # the gradients of all steps so far, added up
+        self.sums: dict[str, Array] | None = {}  # the gradients of all steps so far, added up; None where steps go else
         self.noted = Noted()
         self.step = 0
         self.read_at = 0  # the step after which the last batches were measured
@@ -281,6 +281,8 @@ class OwnRecorder:
         _, _, loss, seen, grads, params = self.last
         self.noted.watch(self.step, seen)
         note_direction(self.recorder.flow.facts, grads, params, new, self.sums)
+        if not goes_by_sums(self.recorder.flow.facts):
+            self.sums = None
         with np.errstate(all="ignore"):
             told = measure_now(self.recorder.observer(seen, grads, params, new))
         self.recorder.add_steps((told,), {"loss": np.array([loss])}, self.step, 1, np.nan)
