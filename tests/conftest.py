@@ -70,9 +70,9 @@ guarded: list[tuple[np.ndarray, int, int]] = []
 
 def with_guards(size: int) -> np.ndarray:
     """What `undertow.compile.program.aligned` returns, between bytes that nobody may write."""
-    whole = np.full(size + 3 * GUARD, 0x5A, np.uint8)
+    whole = np.zeros(size + 3 * GUARD, np.uint8)  # what is never used costs nothing
     start = -whole.ctypes.data % GUARD + GUARD
-    whole[start : start + size] = 0
+    whole[:start] = whole[start + size :] = 0x5A
     guarded.append((whole, start, size))
     return whole[start : start + size]
 

@@ -47,6 +47,7 @@ WITHOUT_OPTION = {
         "Leave out the rows that are not finite",
     ),
 }
+OF_LOOPS = {"gradient-not-reset"}  # no training of ours does so: test_summed_gradients
 NOT_REMEDIES = {"rate_of", "changed", "write_leave_out", "is_number", "index"}
 
 
@@ -151,7 +152,7 @@ def train_shortly(*arguments, **settings):
 
 def test_every_rule_and_every_remedy_is_among_them(tried):
     found, made = tried
-    assert {finding.kind for finding, *_ in found} == set(RULES)
+    assert {finding.kind for finding, *_ in found} == set(RULES) - OF_LOOPS
     ours = {name for name, x in vars(R).items() if inspect.isfunction(x) and x.__module__ == R.__name__}
     assert {name for name in ours if not name.startswith("_")} - NOT_REMEDIES - made == set()
 

@@ -42,6 +42,10 @@ def test_a_sum_that_is_never_set_back_is_told(rate, dtype):
     found = fit(rate, dtype=dtype).findings
     assert kinds(found)[:1] == ["gradient-not-reset"] and "never set back to 0" in found[0].cause
     assert not {"step-too-large", "oscillation"} & set(kinds(found))
+    (remedy,) = found[0].remedies
+    known = {"np": np, "w": np.ones(3)}
+    exec(remedy.code, known)
+    assert known["total"].tolist() == [0.0, 0.0, 0.0] and not remedy.option
 
 
 def test_it_is_told_where_the_rate_falls():
