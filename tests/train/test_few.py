@@ -111,7 +111,7 @@ def test_a_training_that_ends_before_its_first_update_is_refused(settings):
 @pytest.mark.parametrize("schedule", ["constant", "cosine"])
 def test_a_warmup_rises_within_the_training_and_reaches_the_rate(n, settings, rise, total, schedule):
     given = TableSettings(rate=1.0, schedule=schedule, **settings)
-    assert count_warmup(given, n) == (rise, total)
+    assert count_warmup(given, n)[::2] == (rise, total)
     rates = make_schedule(given, n)
     if rise:
         found = [rates(t) for t in range(total)]

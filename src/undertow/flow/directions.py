@@ -79,7 +79,7 @@ def goes_by_sums(facts: dict[str, Any]) -> bool:
         facts: of the record.
 
     Returns:
-        False from the dozenth step on that clearly goes elsewhere, unless most do not.
+        False once a dozen steps have clearly gone elsewhere, unless more went along the sum.
 
     Source: derived here.
 

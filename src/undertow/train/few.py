@@ -33,6 +33,22 @@ def warn_of_none_held(share: float) -> None:
         )
 
 
+def find_single(labels: NDArray[Any]) -> list[Any]:
+    """Return the classes that have a single example.
+
+    Args:
+        labels: of all examples, (m,).
+
+    Source: derived here.
+
+    Example:
+        >>> find_single(np.array(["a", "b", "a"]))
+        ['b']
+    """
+    classes, counts = np.unique(labels, return_counts=True)
+    return classes[counts == 1].tolist()
+
+
 def warn_of_single(labels: NDArray[Any], what: str) -> None:
     """Warn of classes with a single example, where there are others.
 
@@ -50,8 +66,7 @@ def warn_of_single(labels: NDArray[Any], what: str) -> None:
         >>> print(found[0].message)
         class 2 has a single example: it is trained on.
     """
-    classes, counts = np.unique(labels, return_counts=True)
-    single = classes[counts == 1].tolist()
+    single = find_single(labels)
     if single:
         who = f"class {single[0]!r} has" if len(single) == 1 else f"classes {list_names(single)} have"
         warnings.warn(f"{who} a single example{' each' * (len(single) > 1)}: {what}", DataWarning,

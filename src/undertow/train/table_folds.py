@@ -22,6 +22,7 @@ from undertow.data.text_columns import read_as_text
 from undertow.data.wording import Origin, list_names
 from undertow.errors import ArgumentError, DataError, ShapeError
 from undertow.nn.layer import widths
+from undertow.train.few import find_single
 from undertow.train.run import Run
 from undertow.train.setup import check_model
 from undertow.train.trainer import Trainer
@@ -204,8 +205,7 @@ def read_folds(
 
 def _check_single(labels: Any, target: str) -> None:
     """DataError for a class with a single row: the fold that holds it out has an encoder that does not know it."""
-    classes, counts = np.unique(labels, return_counts=True)
-    single = classes[counts == 1].tolist()
+    single = find_single(labels)
     if single:
         who = "class" if len(single) == 1 else "classes"
         raise DataError(

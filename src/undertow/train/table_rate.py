@@ -45,7 +45,7 @@ def make_schedule(settings: TableSettings, n_rows: int | None) -> Any:
         raise ArgumentError(f"--warmup {settings.warmup:g}: give a number of epochs, 0 or more.")
     name, record = _read_schedule(settings.schedule or "constant")
     batches = _count_batches(settings, n_rows)
-    rise, total = count_warmup(settings, n_rows)
+    rise, _, total = count_warmup(settings, n_rows)
     if name == ON_PLATEAU:
         name, record = _on_plateau(settings, batches, rise)
     make = optim.SCHEDULES[name]
@@ -66,35 +66,35 @@ def make_schedule(settings: TableSettings, n_rows: int | None) -> Any:
     return optim.warmup(schedule, rise, start=(rate or 0) / 10) if rise else schedule
 
 
-def count_warmup(settings: TableSettings, n_rows: int | None) -> tuple[int, int | None]:
-    """Count the updates in which the learning rate rises, and all of them.
+def count_warmup(settings: TableSettings, n_rows: int | None) -> tuple[int, int, int | None]:
+    """Count the updates in which the learning rate rises, those in which it was to, and all of them.
 
     Args:
         settings: complete; the warm-up in epochs.
         n_rows: to train on; None where that is not known.
 
     Returns:
-        Updates in which it rises: at least one where a warm-up is wanted, and half of all at most; and those of the
-        whole training at most, None where they are not known.
+        Updates in which it rises, half of all at most; those that were wanted, at least one of any warm-up; and those
+        of the whole training at most, None where they are not known.
 
     Source: derived here.
 
     Example:
         >>> count_warmup(TableSettings(warmup=2.0, epochs=100, batch_size=10), 95)
-        (20, 1000)
+        (20, 20, 1000)
         >>> count_warmup(TableSettings(warmup=2.0, epochs=3, batch_size=10, accumulate=4), 95)
-        (3, 7)
+        (3, 5, 7)
     """
     batches = _count_batches(settings, n_rows)
     each = settings.accumulate or 1  # batches of an update: schedules count updates
-    wanted = settings.warmup or 0
-    rise = max(round(wanted * (1000 if batches is None else batches / each)), int(wanted > 0))
+    epochs = settings.warmup or 0
+    wanted = max(round(epochs * (1000 if batches is None else batches / each)), int(epochs > 0))
     ends = [] if settings.steps is None else [settings.steps]
     ends += [] if batches is None or settings.epochs is None else [batches * settings.epochs]
     if not ends:
-        return rise, None
+        return wanted, wanted, None
     total = min(ends) // each
-    return min(rise, total // 2), total
+    return min(wanted, total // 2), wanted, total
 
 
 def _count_batches(settings: TableSettings, n_rows: int | None) -> int | None:

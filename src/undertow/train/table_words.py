@@ -85,14 +85,13 @@ def _tell_warmup(settings: TableSettings, n_rows: int) -> str:
     """Say how long the rate rises; where there are too few updates for what was wanted, how many of them."""
     if not settings.warmup:
         return ""
-    wanted = f"{settings.warmup:g} epoch{'s' * (settings.warmup != 1)}"
-    rise, total = count_warmup(settings, n_rows)
-    each = -(-n_rows // (settings.batch_size or 64)) / (settings.accumulate or 1)
-    if total is None or rise == max(round(settings.warmup * each), 1):
-        return f", after a warm-up of {wanted}"
+    epochs = f"{settings.warmup:g} epoch{'s' * (settings.warmup != 1)}"
+    rise, wanted, total = count_warmup(settings, n_rows)
+    if rise == wanted:
+        return f", after a warm-up of {epochs}"
     if not rise:
-        return f", without the warm-up of {wanted}, as there is one update in all"
-    return f", after a warm-up of {count(rise, 'update')}, not {wanted}, as there are {total} updates in all"
+        return f", without the warm-up of {epochs}, as there is one update in all"
+    return f", after a warm-up of {count(rise, 'update')}, not {epochs}, as there are {total} updates in all"
 
 
 def _tell_wide(table: Table, widths: list[int]) -> list[str]:
